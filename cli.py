@@ -1,0 +1,6 @@
+"""Launcher for a checkout: `python cli.py export unet` works from any folder."""
+
+from keronyx.cli import main
+
+if __name__ == "__main__":
+    main()

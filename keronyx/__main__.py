@@ -1,0 +1,5 @@
+"""`python -m keronyx`."""
+
+from keronyx.cli import main
+
+main()

@@ -1,0 +1,337 @@
+"""The nouns of keronyx: plain data and two protocols. Nothing here computes, prints or imports more than numpy.
+
+Units: durations named `*_ns` are integer nanoseconds, `*_s` seconds, `*_ms` milliseconds; memory named `*_mib` is MiB
+(2**20 bytes); sizes named `bytes` are bytes. Everything with a `Report` at its root is stored as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Clock = Callable[[], int]
+"""Returns nanoseconds that never step back; `time.perf_counter_ns` in production."""
+
+SCHEMA = 1
+"""Number of the report format. A change means a new number, an upgrade in `profiles/store.py` and an old fixture."""
+
+
+# --- the model and the files made from it ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One input or output. `shape` has None where a dimension is dynamic; `dtype` is numpy's name for it."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model is called and what goes in and out of it, in the order of the Keras model.
+
+    `content_hash` is the SHA-256 over configuration and weights; `macs` counts multiply-accumulates of one call at
+    the artifact's batch (None when the ONNX graph has dynamic shapes).
+    """
+
+    name: str
+    source: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    parameters: int
+    content_hash: str
+    macs: int | None = None
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file (or folder) a runtime loads. `kind` is one of keras, saved_model, onnx, frozen, litert.
+
+    `path` is relative to the export folder. `seconds` and `peak_mib` are what making it took in a process of its own
+    (the peak counts the whole process, Python and TensorFlow included). `evidence` are measured facts about it, such
+    as operator counts before and after.
+    """
+
+    kind: str
+    path: str
+    bytes: int
+    sha256: str
+    seconds: float
+    peak_mib: float
+    evidence: tuple[str, ...] = ()
+
+
+# --- runtimes -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Why a runtime or provider cannot run here, and what brings it."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class SessionRequest:
+    """What a runtime needs to open a model: the artifact's absolute path, the model's signature and the terms.
+
+    `custom_objects` is `module:attribute` naming a dictionary of Keras custom objects, or None.
+    """
+
+    path: str
+    spec: ModelSpec
+    provider: str
+    threads: int
+    trust: bool = False
+    custom_objects: str | None = None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """How many graph nodes each execution provider was given, as the runtime itself reports it.
+
+    `executed` is the same from a profiled call, with each provider's share of the kernel time (0..1);
+    empty when the runtime cannot tell.
+    """
+
+    assigned: dict[str, int] = field(default_factory=dict)
+    executed: dict[str, float] = field(default_factory=dict)
+    nodes_elsewhere: tuple[str, ...] = ()
+
+
+class Session(Protocol):
+    """A model loaded by one runtime, ready to be called."""
+
+    inputs: tuple[TensorSpec, ...]
+    """As the runtime itself reports them (names, shapes, dtypes), in the ModelSpec's order."""
+    outputs: tuple[TensorSpec, ...]
+
+    def prepare(self) -> None:
+        """Trace and compile, if the runtime does that apart from loading; timed as `compile_s`."""
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        """Host arrays in, complete host arrays out, both in the ModelSpec's order."""
+
+    def placement(self) -> Placement:
+        """Where the nodes ran. May open a second, profiled session: call it outside timed rounds."""
+
+
+class Runtime(Protocol):
+    """One way to execute an artifact on one provider. Constructing it imports nothing heavy."""
+
+    name: str
+    provider: str
+    artifact: str
+    """Kind of artifact it loads."""
+    package: str
+    """Distribution that brings it, whose version is reported."""
+
+    def missing(self) -> Missing | None:
+        """None when it can run here. Cheap: no heavy import, no model."""
+
+    def import_library(self) -> None:
+        """Import the library; timed as `import_s`."""
+
+    def open(self, request: SessionRequest) -> Session:
+        """Load the artifact; timed as `load_s`. Raises UnavailableError when the provider turns out not to work."""
+
+
+# --- one run --------------------------------------------------------------------------------------------------------
+
+
+class Status(StrEnum):
+    """What became of a row."""
+
+    OK = "OK"
+    PARTIAL = "PARTIAL"
+    """Some nodes ran on another provider: `placement` says which."""
+    FELL_BACK = "FELL_BACK"
+    """The provider ran nothing; the row has no latency."""
+    UNAVAILABLE = "UNAVAILABLE"
+    FAILED = "FAILED"
+    TIMEOUT = "TIMEOUT"
+
+
+TIMED = frozenset({Status.OK, Status.PARTIAL})
+"""Statuses whose latency may be shown and compared."""
+
+
+@dataclass(frozen=True)
+class Cold:
+    """What the first call costs a fresh process, phase by phase, each measured once in the row's own worker."""
+
+    start_s: float
+    """Process started until it can take orders (the Python interpreter and keronyx's own imports)."""
+    import_s: float
+    load_s: float
+    compile_s: float
+    first_call_s: float
+    warmup_ms: tuple[float, ...]
+    """Every call from the second until rounds begin."""
+    peak_rss_mib: float
+    """Highest resident memory of the worker up to the end of warm-up."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Raw samples of one row: one inner tuple per round, one number per timed call.
+
+    `wall_ns` is the time the caller waited, `cpu_ns` the CPU time all threads of the process used meanwhile.
+    """
+
+    wall_ns: tuple[tuple[int, ...], ...] = ()
+    cpu_ns: tuple[tuple[int, ...], ...] = ()
+
+
+class Verdict(StrEnum):
+    """Outcome of a parity gate."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    NOT_RUN = "not run"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """One parity check, in the order they are made: structure, finite, tensor, argmax."""
+
+    name: str
+    verdict: Verdict
+    detail: str
+
+
+@dataclass(frozen=True)
+class OutputError:
+    """How far one output is from the reference, over all parity inputs.
+
+    `relative_rms` is RMS(error) / RMS(reference); `argmax_flips` the share of positions whose argmax over the last
+    axis differs (None when the last axis has fewer than two entries); `worst_index` locates `max_abs`.
+    """
+
+    name: str
+    max_abs: float
+    relative_rms: float
+    cosine: float
+    argmax_flips: float | None
+    worst_index: tuple[int, ...]
+    worst_reference: float
+    worst_actual: float
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Whether a row gives the reference's answers. `verdict` fails when any gate fails."""
+
+    verdict: Verdict
+    reference: str
+    inputs: int
+    gates: tuple[Gate, ...]
+    outputs: tuple[OutputError, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the report: one runtime, provider, precision and batch. Never omitted, whatever happened."""
+
+    id: str
+    runtime: str
+    provider: str
+    precision: str
+    batch: int
+    status: Status
+    version: str = ""
+    reason: str = ""
+    remedy: str = ""
+    cold: Cold | None = None
+    samples: Samples = Samples()
+    parity: Parity | None = None
+    placement: Placement = Placement()
+    artifact_bytes: int | None = None
+    evidence: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What was asked for. The same plan and seed give the same order of calls."""
+
+    rows: tuple[str, ...]
+    """Row ids in the order they were asked for."""
+    reference: dict[int, str]
+    """Row that ratios are taken to, for each batch; it also runs a second time each round as the A/A' control."""
+    seed: int
+    threads: int
+    budget_s: float
+    max_rounds: int
+    warmup_calls: int
+    turn_ms: float
+    """A turn repeats calls until this much time was spent in them; a call longer than that is made once."""
+    timeout_s: float
+    """A worker that does not answer for this long is killed."""
+    inputs: str
+    """What the models were fed, in words."""
+    rotation: int
+    """Number of distinct inputs that calls rotate over."""
+
+
+@dataclass(frozen=True)
+class RoundReading:
+    """What the machine did during one round. Shares are of all CPU time in the round (0..1)."""
+
+    order: tuple[str, ...]
+    """Row ids in the order they ran; the A/A' control is `control`."""
+    steal: float
+    other: float
+    """CPU time used by anything but the workers."""
+    involuntary_switches: int
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The machine and the software, as far as it matters to a latency."""
+
+    cpu: str
+    logical_cores: int
+    usable_cores: int
+    memory_mib: int
+    last_level_cache_mib: float
+    os: str
+    python: str
+    packages: dict[str, str]
+    gpu: str = ""
+    governor: str = ""
+    load_1min: float = 0.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything one `profile` run found out; what is stored, and all that a rendering may use."""
+
+    schema: int
+    keronyx: str
+    created: str
+    """UTC, ISO 8601."""
+    model: ModelSpec
+    artifacts: tuple[Artifact, ...]
+    environment: Environment
+    plan: Plan
+    rows: tuple[Row, ...]
+    control: dict[int, Samples] = field(default_factory=dict)
+    """Second samples of the reference row (A/A'), for each batch."""
+    rounds: tuple[RoundReading, ...] = ()
+    wall_s: float = 0.0
+    """Whole run, exports and start-up included."""
+    stopped: str = ""
+    """Why measuring ended: target, budget, rounds, interrupted."""
+    warnings: tuple[str, ...] = ()
+
+
