@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -210,7 +209,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class OutputError:
+class OutputDifference:
     """How far one output is from the reference, over all parity inputs.
 
     `relative_rms` is RMS(error) / RMS(reference); `argmax_flips` the share of positions whose argmax over the last
@@ -235,7 +234,7 @@ class Parity:
     reference: str
     inputs: int
     gates: tuple[Gate, ...]
-    outputs: tuple[OutputError, ...] = ()
+    outputs: tuple[OutputDifference, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -333,5 +332,3 @@ class Report:
     stopped: str = ""
     """Why measuring ended: target, budget, rounds, interrupted."""
     warnings: tuple[str, ...] = ()
-
-
