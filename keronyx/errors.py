@@ -6,7 +6,7 @@
         UntrustedModelError     loading it would execute code that came with it
       ExportError               the model loads, but cannot be converted
       DataError                 the images cannot be read or do not fit the model
-      OutputError               a result cannot be written, or would overwrite something
+      UnwritableError               a result cannot be written, or would overwrite something
       ReportError               a report file cannot be read
       WorkerError               the isolated process of one row failed; costs that row alone
         WorkerTimeoutError      it did not answer in time
@@ -55,7 +55,7 @@ class DataError(KeronyxError):
     """The input data cannot be read, or does not fit the model."""
 
 
-class OutputError(KeronyxError):
+class UnwritableError(KeronyxError):
     """A result cannot be written, or writing it would overwrite something."""
 
 

@@ -127,12 +127,19 @@ class Session(Protocol):
 class Runtime(Protocol):
     """One way to execute an artifact on one provider. Constructing it imports nothing heavy."""
 
-    name: str
-    provider: str
-    artifact: str
-    """Kind of artifact it loads."""
-    package: str
-    """Distribution that brings it, whose version is reported."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def provider(self) -> str: ...
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """Kinds of artifact it can load, preferred first."""
+
+    @property
+    def package(self) -> str:
+        """Distribution that brings it, whose version is reported."""
 
     def missing(self) -> Missing | None:
         """None when it can run here. Cheap: no heavy import, no model."""

@@ -1,0 +1,151 @@
+"""An export folder: artifacts of one model at one batch, and the manifest that says what they are.
+
+Folders are named by content (`unet-16-b1-3f9a1c22`), so exporting twice finds the first, a changed model gets a folder
+of its own and nothing is overwritten. A file is complete or absent: each is written under another name, then renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from keronyx.errors import ReportError, UnwritableError
+from keronyx.types import Artifact, ModelSpec
+
+MANIFEST = "manifest.json"
+MANIFEST_SCHEMA = 1
+
+FILES = {
+    "keras": "model.keras",
+    "saved_model": "saved_model",
+    "onnx": "model.onnx",
+    "frozen": "frozen.pb",
+    "litert": "model.tflite",
+}
+"""Artifact kind -> file name in the folder."""
+
+TOOLS = ("keronyx", "tensorflow", "keras", "tf2onnx", "onnx")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an export folder holds. `key` is the hash of everything that decides its content."""
+
+    schema: int
+    key: str
+    batch: int | None
+    opset: int
+    spec: ModelSpec
+    tools: dict[str, str]
+    artifacts: tuple[Artifact, ...] = ()
+    custom_objects: str | None = None
+    trust: bool = False
+
+    def artifact(self, kind: str) -> Artifact | None:
+        return next((a for a in self.artifacts if a.kind == kind), None)
+
+
+def key(identity: str, batch: int | None, image_size: tuple[int, int] | None, opset: int) -> str:
+    """Hash of the source's identity, the options, the tools' versions and this package's own code."""
+    code = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        code.update(file.read_bytes())
+    text = json.dumps([identity, batch, image_size, opset, tool_versions(), code.hexdigest()])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of the tools that decide what an artifact looks like."""
+    found = {}
+    for name in TOOLS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "checkout"
+    return found
+
+
+def default_folder(root: Path, name: str, batch: int | None, content_key: str) -> Path:
+    """Where a model is exported to unless the user says otherwise."""
+    safe = re.sub(r"[^\w.-]+", "-", name)
+    return root / f"{safe}-b{'dynamic' if batch is None else batch}-{content_key[:8]}"
+
+
+def read(folder: Path) -> Manifest | None:
+    """The folder's manifest, or None when there is none. Raises ReportError when it is damaged."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return None
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise ReportError(f"{path} is damaged", "export again with --force or to another folder") from error
+    if any(Path(a.path).name != a.path for a in manifest.artifacts):
+        raise ReportError(f"{path} names files outside its folder", "do not use this folder")
+    return manifest
+
+
+def newest(root: Path) -> list[Path]:
+    """Export folders under `root`: for each model name the most recent one, ordered by name."""
+    found: dict[str, tuple[float, Path]] = {}
+    for path in root.glob(f"*/{MANIFEST}"):
+        manifest = read(path.parent)
+        if manifest is not None:
+            stamp = path.stat().st_mtime
+            name = manifest.spec.name
+            if name not in found or stamp > found[name][0]:
+                found[name] = (stamp, path.parent)
+    return [folder for _, (_, folder) in sorted(found.items())]
+
+
+def prepare(folder: Path, content_key: str, force: bool) -> Manifest | None:
+    """Make the folder ready to be written to.
+
+    Returns:
+        The manifest already there when it is of the same content.
+
+    Raises:
+        UnwritableError: the folder holds something else and `force` is off, or cannot be written.
+    """
+    try:
+        there = read(folder)
+    except ReportError:
+        if not force:
+            raise
+        there = None
+    if there is not None and there.key == content_key and not force:
+        return there
+    if folder.exists() and not folder.is_dir():
+        raise UnwritableError(f"{folder} is a file", "name a folder with -o")
+    if folder.is_dir() and any(folder.iterdir()) and not force:
+        holds = f"another export ({there.spec.source})" if there else "files that are not an export"
+        raise UnwritableError(f"{folder} holds {holds}", "name another folder with -o, or replace files with --force")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UnwritableError(f"cannot write to {folder}: {error.strerror}", "name another folder with -o") from error
+    return None
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Store the manifest atomically."""
+    temporary = folder / f".{MANIFEST}.{os.getpid()}"
+    temporary.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+    os.replace(temporary, folder / MANIFEST)
+
+
+def with_artifacts(manifest: Manifest, added: Iterable[Artifact]) -> Manifest:
+    """The manifest with artifacts added or replaced, ordered as in FILES."""
+    known = {a.kind: a for a in manifest.artifacts} | {a.kind: a for a in added}
+    return replace(manifest, artifacts=tuple(known[kind] for kind in FILES if kind in known))

@@ -1,0 +1,153 @@
+"""A loaded model -> its ModelSpec: names, order, shapes and dtypes of what goes in and out.
+
+Keras names a model's outputs in three ways, depending on how it was built; converters lose them in most. They are read
+here once, and every artifact has to keep them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from keronyx.errors import ExportError, UsageError
+from keronyx.types import ModelSpec, TensorSpec
+
+SIGNATURE = "serving_default"
+
+
+def of_keras(model: Any, name: str, source: str, batch: int | None, image_size: tuple[int, int] | None) -> ModelSpec:
+    """Signature of a `keras.Model`.
+
+    Args:
+        batch: size of the first dimension, None to leave it dynamic.
+        image_size: height and width for rank-4 inputs that leave them undefined.
+    """
+    inputs = tuple(
+        TensorSpec(tensor.name, _fixed(tensor.name, tuple(tensor.shape), batch, image_size), str(tensor.dtype))
+        for tensor in model.inputs
+    )
+    function = trace(model, inputs)
+    outputs = tuple(
+        TensorSpec(output, tuple(tensor.shape), tensor.dtype.name)
+        for output, tensor in zip(output_names(model), function.outputs, strict=True)
+    )
+    return ModelSpec(name, source, inputs, outputs, model.count_params(), content_hash(model))
+
+
+def of_saved_model(
+    loaded: Any, name: str, source: str, identity: str, batch: int | None, image_size: tuple[int, int] | None
+) -> ModelSpec:
+    """Signature of a SavedModel's `serving_default` (or only) signature; names in their sorted order."""
+    function = saved_signature(loaded)
+    inputs = tuple(
+        TensorSpec(key, _fixed(key, tuple(tensor.shape), batch, image_size), tensor.dtype.name)
+        for key, tensor in sorted(function.structured_input_signature[1].items())
+    )
+    traced = trace_saved_model(loaded, inputs)
+    names = sorted(function.structured_outputs)
+    outputs = tuple(
+        TensorSpec(key, tuple(tensor.shape), tensor.dtype.name)
+        for key, tensor in zip(names, traced.outputs, strict=True)
+    )
+    parameters = sum(int(v.shape.num_elements() or 0) for v in function.variables)
+    return ModelSpec(name, source, inputs, outputs, parameters, identity)
+
+
+def saved_signature(loaded: Any) -> Any:
+    """The signature function a SavedModel is called by."""
+    return loaded.signatures[SIGNATURE if SIGNATURE in loaded.signatures else sorted(loaded.signatures)[0]]
+
+
+def output_names(model: Any) -> list[str]:
+    """Names of the outputs in flat order, made unique: dictionary keys, else the names of the layers that made them."""
+    import keras
+
+    structure = getattr(model, "_outputs_struct", None)
+    if isinstance(structure, dict):
+        names = [str(path[-1]) for path, _ in keras.tree.flatten_with_path(structure)]
+    else:
+        names = list(getattr(model, "output_names", ())) or [model.layers[-1].name]
+    unique: list[str] = []
+    for name in names:
+        candidate, number = name, 1
+        while candidate in unique:
+            candidate, number = f"{name}_{number}", number + 1
+        unique.append(candidate)
+    return unique
+
+
+def trace(model: Any, inputs: Sequence[TensorSpec]) -> Any:
+    """Trace `model(x, training=False)` to a ConcreteFunction of flat inputs and flat outputs."""
+    import tensorflow as tf
+
+    def call(*flat: Any) -> list[Any]:
+        return flat_outputs(model(structured_inputs(model, flat), training=False))
+
+    return tf.function(call, autograph=False).get_concrete_function(*tensor_specs(inputs))
+
+
+def trace_saved_model(loaded: Any, inputs: Sequence[TensorSpec]) -> Any:
+    """The same for a SavedModel's signature, outputs in the sorted order of their names."""
+    import tensorflow as tf
+
+    signature = saved_signature(loaded)
+
+    def call(*flat: Any) -> list[Any]:
+        outputs = signature(**{spec.name: tensor for spec, tensor in zip(inputs, flat, strict=True)})
+        return [outputs[key] for key in sorted(outputs)]
+
+    return tf.function(call, autograph=False).get_concrete_function(*tensor_specs(inputs))
+
+
+def structured_inputs(model: Any, flat: Sequence[Any]) -> Any:
+    """Flat inputs in the structure the model is called with (a tensor, a list or a dictionary)."""
+    import keras
+
+    return keras.tree.pack_sequence_as(model.input, list(flat))
+
+
+def flat_outputs(outputs: Any) -> list[Any]:
+    """A model's outputs as a flat list."""
+    import keras
+
+    return list(keras.tree.flatten(outputs))
+
+
+def tensor_specs(inputs: Sequence[TensorSpec]) -> list[Any]:
+    """TensorSpecs of TensorFlow for those of keronyx."""
+    import tensorflow as tf
+
+    return [tf.TensorSpec(spec.shape, spec.dtype, name=f"input_{i}") for i, spec in enumerate(inputs)]
+
+
+def content_hash(model: Any) -> str:
+    """SHA-256 over the configuration and every weight."""
+    import numpy as np
+
+    digest = hashlib.sha256()
+    try:
+        digest.update(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    except Exception:  # a subclassed model need not have a configuration; its weights and class still tell
+        digest.update(type(model).__qualname__.encode())
+    for variable in model.variables:
+        digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    return digest.hexdigest()
+
+
+def _fixed(
+    name: str, shape: tuple[int | None, ...], batch: int | None, image_size: tuple[int, int] | None
+) -> tuple[int | None, ...]:
+    if not shape:
+        return shape
+    fixed: list[int | None] = [batch if shape[0] is None else shape[0], *shape[1:]]
+    if shape[0] is not None and batch is not None and shape[0] != batch:
+        raise UsageError(f"input {name!r} has a fixed batch of {shape[0]}, not {batch}")
+    if len(shape) == 4 and None in shape[1:3]:
+        if image_size is None:
+            raise UsageError(f"input {name!r} leaves height and width open", "say --image-size HEIGHTxWIDTH")
+        fixed[1:3] = [size if size is not None else wanted for size, wanted in zip(shape[1:3], image_size, strict=True)]
+    if None in fixed[1:]:
+        raise ExportError(f"input {name!r} has undefined dimensions {tuple(fixed)}", "give the Input a fixed shape")
+    return tuple(fixed)

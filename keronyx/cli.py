@@ -1,0 +1,466 @@
+"""The commands. The only file that prints or exits; what is heavy is imported inside the command that needs it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keronyx.errors import KeronyxError, UnwritableError, UsageError
+
+if TYPE_CHECKING:
+    from keronyx.pipeline import ProfileOptions
+    from keronyx.types import Report
+
+
+class Exit(IntEnum):
+    """Exit codes, as the documentation states them."""
+
+    DONE = 0
+    ERROR = 1
+    USAGE = 2
+    ROW = 3
+    PARITY = 4
+    UNTRUSTED = 5
+    INTERRUPTED = 130
+
+
+EPILOG = (
+    "Exit codes: 0 done; 1 error; 2 usage; 3 a requested row failed, fell back, timed out or (--strict) was "
+    "unavailable; 4 a parity gate failed; 5 (--strict) the measurement is not trusted; 130 interrupted."
+)
+
+app = typer.Typer(
+    name="keronyx",
+    help="Export a Keras model to ONNX, time it on every runtime of this machine, and check that it still gives the "
+    "same answers.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Trust = Annotated[bool, typer.Option("--trust", help="Load models that contain Python code. It will be executed.")]
+CustomObjects = Annotated[
+    str | None, typer.Option(metavar="MODULE:DICT", help="Dictionary of custom Keras classes the model needs.")
+]
+Weights = Annotated[str | None, typer.Option(metavar="FILE", help="Weights to load into a network or architecture.")]
+ImageSize = Annotated[
+    str | None, typer.Option(metavar="HxW", help="Height and width of the input, where the model leaves them open.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace existing files.")]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Export a Keras model to ONNX, time it on every runtime of this machine, check that its answers stay the same."""
+    del context
+    if version:
+        from keronyx import __version__
+
+        print(__version__)
+        raise typer.Exit(Exit.DONE)
+
+
+@app.command(epilog=EPILOG)
+def doctor(json: JsonOutput = False, debug: Debug = False) -> None:
+    """What can run here, what cannot, the exact missing library and the package that brings it."""
+    with _errors(debug):
+        from keronyx.runtime import RUNTIMES
+        from keronyx.runtime.doctor import examine, machine_findings
+
+        found, notes = examine(RUNTIMES), machine_findings()
+        if json:
+            import dataclasses
+            from json import dumps
+
+            print(dumps({"runtimes": [dataclasses.asdict(d) for d in found], "machine": notes}, indent=2))
+            return
+        width = max(len(f"{d.runtime}/{d.provider}") for d in found)
+        for d in found:
+            verdict = "usable" if d.usable else f"UNAVAILABLE  {d.reason}"
+            print(f"{d.runtime + '/' + d.provider:<{width}}  {d.package} {d.version or '-':<12} {verdict}")
+            if d.remedy:
+                print(f"{'':<{width}}  -> {d.remedy}")
+        for note in notes:
+            print(f"note: {note}")
+
+
+@app.command(epilog=EPILOG)
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(help="Network, .keras, .h5, SavedModel folder, module:callable, or keras.applications:NAME."),
+    ],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.")] = None,
+    batch: Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the exported model.")] = "1",
+    image_size: ImageSize = None,
+    weights: Weights = None,
+    custom_objects: CustomObjects = None,
+    trust: Trust = False,
+    force: Force = False,
+    json: JsonOutput = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Convert a Keras model to ONNX, in a process of its own."""
+    with _errors(debug):
+        from keronyx import pipeline
+
+        size = _size(image_size)
+        resolved = pipeline.resolve(
+            source, trust=trust, custom_objects=custom_objects, weights=weights, image_size=size
+        )
+        fixed = None if batch == "dynamic" else _positive(batch, "--batch")
+        with _progress(quiet or json) as progress:
+            exported = pipeline.export(
+                resolved, target=output, batch=fixed, image_size=size, force=force, progress=progress
+            )
+        if exported.failed:
+            raise next(iter(exported.failed.values()))
+        manifest = exported.manifest
+        if json:
+            print((exported.folder / "manifest.json").read_text(), end="")
+            return
+        spec = manifest.spec
+        print(f"{spec.name} · {spec.parameters:,} parameters · opset {manifest.opset}")
+        for kind, tensors in (("in", spec.inputs), ("out", spec.outputs)):
+            for tensor in tensors:
+                shape = "x".join("?" if size is None else str(size) for size in tensor.shape)
+                print(f"  {kind:<3} {tensor.name} {shape} {tensor.dtype}")
+        for a in manifest.artifacts:
+            facts = " · ".join(
+                [f"{a.bytes / 2**20:.1f} MiB", f"{a.seconds:.1f} s", f"peak {a.peak_mib:,.0f} MiB", *a.evidence]
+            )
+            print(f"  {exported.folder / a.path}  {facts}")
+
+
+@app.command(epilog=EPILOG)
+def profile(
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SOURCE]...",
+            help="As for export; also an export folder. Without any: what has been exported here, or unet.",
+        ),
+    ] = None,
+    providers: Annotated[str, typer.Option(help="Where to run: cpu, cuda, tensorrt; comma-separated.")] = "cpu",
+    runtimes: Annotated[str | None, typer.Option(help="Only these runtimes, comma-separated.")] = None,
+    batch: Annotated[str, typer.Option(metavar="N,...", help="Batch sizes, each a set of rows.")] = "1",
+    threads: Annotated[int, typer.Option(min=0, help="Threads of every runtime; 0 is all usable cores.")] = 0,
+    budget: Annotated[str, typer.Option(metavar="TIME", help="Time for measuring: 60s, 5m.")] = "60s",
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds at most.")] = 400,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of images to feed (or its CameraRGB).")
+    ] = None,
+    image_size: ImageSize = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Report; .html, .md, .csv, .txt or .json. The JSON is written beside it.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the inputs and of the order of calls.")] = 0,
+    hot: Annotated[bool, typer.Option("--hot", help="One input only: data stay in the caches.")] = False,
+    timeout: Annotated[
+        str, typer.Option(metavar="TIME", help="A row that does not answer this long is killed.")
+    ] = "5m",
+    memory_limit: Annotated[
+        int | None, typer.Option(metavar="MIB", min=1, help="A row that grows past this is killed.")
+    ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Unavailable rows and untrusted measurements are errors.")
+    ] = False,
+    weights: Weights = None,
+    custom_objects: CustomObjects = None,
+    trust: Trust = False,
+    force: Force = False,
+    json: JsonOutput = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Time a model on every runtime, interleaved, and check its answers on every row."""
+    with _errors(debug):
+        from keronyx import pipeline
+
+        size = _size(image_size)
+        options = pipeline.ProfileOptions(
+            providers=_names(providers, "--providers"),
+            runtimes=_names(runtimes, "--runtimes") if runtimes is not None else None,
+            batches=tuple(_positive(value, "--batch") for value in _names(batch, "--batch")),
+            threads=threads,
+            budget_s=_duration(budget, "--budget"),
+            max_rounds=rounds,
+            timeout_s=_duration(timeout, "--timeout"),
+            memory_limit_mib=memory_limit,
+            seed=seed,
+            hot=hot,
+            data=data,
+        )
+        models: list[Any] = []
+        for text in sources or []:
+            path = Path(text)
+            models.append(
+                path
+                if pipeline.is_export(path)
+                else pipeline.resolve(
+                    text, trust=trust, custom_objects=custom_objects, weights=weights, image_size=size
+                )
+            )
+        models = models or list(pipeline.exported_here()) or [pipeline.resolve("unet", image_size=size)]
+        if output is not None and len(models) > 1:
+            raise UsageError("-o names one file, but there are several models", "leave it away: each gets its own")
+        code = Exit.DONE
+        for model in models:
+            code = max(code, _profile_one(model, size, options, output, force, strict, quiet, json), key=_severity)
+        raise typer.Exit(code)
+
+
+@app.command(epilog=EPILOG)
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN.json", help="A report that profile wrote.")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", help=".html, .md, .csv, .txt or .json; the terminal without it."
+        ),
+    ] = None,
+    force: Force = False,
+    debug: Debug = False,
+) -> None:
+    """Render an old run again: the same bytes for the same run."""
+    with _errors(debug):
+        from keronyx.profiles import store
+
+        loaded = store.load(run)
+        if output is None:
+            _show(loaded)
+        else:
+            _check_target(output, force)
+            _write(loaded, output)
+
+
+def main() -> None:
+    """Entry point of the console script and of the launcher in a checkout."""
+    # The encoding of a pipe under LANG=C is ASCII; the report is not.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    app()
+
+
+def _profile_one(
+    model: Any,
+    size: tuple[int, int] | None,
+    options: ProfileOptions,
+    output: Path | None,
+    force: bool,
+    strict: bool,
+    quiet: bool,
+    json: bool,
+) -> Exit:
+    from keronyx import pipeline
+    from keronyx.profiles import store
+
+    target = output or _default_target(model)
+    stored = target.with_suffix(".json")
+    for path in {target, stored}:
+        _check_target(path, force)
+    with _progress(quiet or json) as progress:
+        measured = pipeline.profile(pipeline.preparation(model, size, progress), options, progress)
+    store.save(measured, stored)
+    if target != stored:
+        _write(measured, target)
+    if json:
+        print(store.dumps(measured), end="")
+    else:
+        _show(measured)
+        print(f"report: {target}" + (f" and {stored}" if target != stored else ""))
+    return _verdict(measured, strict)
+
+
+def _verdict(measured: Report, strict: bool) -> Exit:
+    """What a finished run's exit code is; the gravest applies."""
+    from keronyx.profiles.ranking import parity_failed
+    from keronyx.profiles.trust import trusted
+    from keronyx.types import Status
+
+    statuses = {row.status for row in measured.rows}
+    if measured.stopped == "interrupted":
+        return Exit.INTERRUPTED
+    if any(parity_failed(row) for row in measured.rows):
+        return Exit.PARITY
+    if statuses & {Status.FAILED, Status.FELL_BACK, Status.TIMEOUT} or (strict and Status.UNAVAILABLE in statuses):
+        return Exit.ROW
+    if strict and not trusted(measured)[0]:
+        return Exit.UNTRUSTED
+    return Exit.DONE
+
+
+def _severity(code: Exit) -> int:
+    return [Exit.DONE, Exit.UNTRUSTED, Exit.ROW, Exit.PARITY, Exit.INTERRUPTED].index(code)
+
+
+def _show(measured: Report) -> None:
+    from rich.console import Console
+
+    from keronyx.profiles import render, table
+
+    console = Console()
+    if console.is_terminal:
+        console.print(render.terminal(table.build(measured)))
+    else:
+        print(render.text(table.build(measured), 200), end="")
+
+
+def _write(measured: Report, path: Path) -> None:
+    from keronyx.profiles import render, store, table
+
+    if path.suffix == ".json":
+        store.save(measured, path)
+    else:
+        store.write(path, render.by_suffix(path)(table.build(measured)))
+
+
+def _default_target(model: Any) -> Path:
+    """runs/unet-16-20261123-061500.html: never one that exists."""
+    from datetime import datetime
+
+    from keronyx import pipeline
+
+    name = model.name.rsplit("-b", 1)[0] if isinstance(model, Path) else model.name
+    return Path("runs") / f"{pipeline.slug(name)}-{datetime.now():%Y%m%d-%H%M%S}.html"
+
+
+def _check_target(path: Path, force: bool) -> None:
+    """Refuse, before any work is done, a file that would be lost or cannot be written."""
+    from keronyx.profiles import render
+
+    if path.suffix != ".json":
+        render.by_suffix(path)
+    if path.exists() and not force:
+        raise UnwritableError(f"{path} exists", "replace it with --force, or name another file")
+    folder = path.resolve().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnwritableError(f"cannot make {folder}: {error.strerror}") from error
+    if path.is_dir() or not os.access(folder, os.W_OK):
+        raise UnwritableError(f"cannot write {path}", "name another file with -o")
+
+
+def _names(text: str, option: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
+        raise UsageError(f"{option} is empty")
+    return parts
+
+
+def _positive(text: str, option: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{option} must be a whole number above zero, not {text!r}")
+    return int(text)
+
+
+def _duration(text: str, option: str) -> float:
+    """Seconds in `90`, `60s`, `1.5m` or `1h`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"{option} must be a time above zero, not {text!r}", "for example 60s or 5m")
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2] or "s"]
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or "0" in (match[1], match[2]):
+        raise UsageError(f"--image-size must be HEIGHTxWIDTH, not {text!r}", "for example 320x400")
+    return int(match[1]), int(match[2])
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Any]:
+    """A spinner with what is going on, on stderr; nothing when quiet."""
+    from keronyx.pipeline import Silent
+
+    if quiet:
+        yield Silent()
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(stderr=True)
+
+    class Spinner(Silent):
+        """Shows the present phase; without a terminal, prints each phase once."""
+
+        def __init__(self) -> None:
+            self.status = console.status("starting")
+
+        def phase(self, text: str) -> None:
+            if console.is_terminal:
+                self.status.update(escape(text))
+            else:
+                print(text, file=sys.stderr)
+
+        def rounds(self, done: int, share: float) -> None:
+            if console.is_terminal:
+                self.status.update(f"measuring: {done} rounds, {min(share, 1):.0%} of the budget")
+
+    spinner = Spinner()
+    if not console.is_terminal:
+        yield spinner
+        return
+    with spinner.status:
+        yield spinner
+
+
+@contextmanager
+def _errors(debug: bool) -> Iterator[None]:
+    """Every failure as one or two lines on stderr and its exit code; the traceback only with --debug."""
+    try:
+        yield
+    except KeronyxError as error:
+        _complain(error.message, error.remedy, debug)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        _complain("interrupted; nothing was measured", "", debug)
+        raise typer.Exit(Exit.INTERRUPTED) from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(f"{where}{error.strerror or error}", "", debug)
+        raise typer.Exit(Exit.ERROR) from None
+
+
+def _complain(message: str, remedy: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    print(f"keronyx: {_plain(message)}", file=sys.stderr)
+    if remedy:
+        print(f"  -> {_plain(remedy)}", file=sys.stderr)
+
+
+def _plain(text: str) -> str:
+    """One line without control characters: messages may quote what a model file contains."""
+    return "".join(c if c.isprintable() else " " for c in text)

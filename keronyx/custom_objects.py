@@ -1,0 +1,35 @@
+"""Classes of the user's own that a Keras file needs in order to load, named on the command line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from keronyx.errors import SourceError
+from keronyx.process import first_line
+
+
+def import_module(name: str) -> Any:
+    """Import a module of the user's, looked for in the current folder too. Raises SourceError."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise SourceError(f"cannot import {name}: {first_line(error)}", f"searched {os.getcwd()} too") from error
+
+
+def import_custom_objects(where: str | None) -> dict[str, Any]:
+    """The dictionary at `module:attribute`; an empty one for None or a bare `module`, which is only imported."""
+    if where is None:
+        return {}
+    module, _, attribute = where.partition(":")
+    found = import_module(module)
+    if not attribute:
+        return {}
+    objects = getattr(found, attribute, None)
+    if not isinstance(objects, dict):
+        raise SourceError(f"--custom-objects {where}: not a dictionary of name -> class")
+    return objects

@@ -1,0 +1,487 @@
+"""The straight line: source -> artifacts -> sessions -> raw samples -> report. The only file that joins the folders.
+
+Nothing here prints or exits; what happens is told to a `Progress`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+import keronyx
+from keronyx.errors import KeronyxError, UnavailableError, UsageError, WorkerTimeoutError
+from keronyx.export import convert, folder
+from keronyx.export.convert import Exported
+from keronyx.export.source import Source, hash_path, identify
+from keronyx.profiles import environment, inputs, measure, parity, plan
+from keronyx.profiles.inputs import Inputs
+from keronyx.profiles.parity import Answers
+from keronyx.runtime import RUNTIMES, find
+from keronyx.runtime.handle import Opened, Worker
+from keronyx.types import (
+    SCHEMA,
+    Array,
+    Placement,
+    Plan,
+    Report,
+    RoundReading,
+    Row,
+    Runtime,
+    Samples,
+    SessionRequest,
+    Status,
+)
+from keronyx.zoo import names, scenes
+
+EXPORTS = Path("exports")
+"""Where exports go, and where `profile` without a source looks."""
+
+ZOO_BUILDER = "keronyx.zoo.networks:build"
+
+PARITY_INPUTS = 4
+WARMUP_CALLS = 4
+"""Calls before rounds begin, after the first: ONNX Runtime needs three. Their outputs are those parity looks at."""
+
+INTERRUPTED = "interrupted"
+
+
+class Progress(Protocol):
+    """Told what is going on."""
+
+    def phase(self, text: str) -> None: ...
+
+    def rounds(self, done: int, share: float) -> None: ...
+
+
+class Silent:
+    """Tells nobody."""
+
+    def phase(self, text: str) -> None: ...
+
+    def rounds(self, done: int, share: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class ProfileOptions:
+    """What `profile` was asked for. `runtimes` None means all; `threads` 0 all usable cores."""
+
+    providers: tuple[str, ...] = ("cpu",)
+    runtimes: tuple[str, ...] | None = None
+    batches: tuple[int, ...] = (1,)
+    threads: int = 0
+    budget_s: float = 60.0
+    max_rounds: int = 400
+    turn_ms: float = 20.0
+    timeout_s: float = 300.0
+    memory_limit_mib: float | None = None
+    seed: int = 0
+    hot: bool = False
+    data: Path | None = None
+
+
+def resolve(
+    text: str,
+    *,
+    trust: bool = False,
+    custom_objects: str | None = None,
+    weights: str | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Source:
+    """A zoo network's name, or anything `export.source.identify` recognises. Raises UsageError or SourceError."""
+    known = names.names()
+    if text.partition(":")[0] not in known or Path(text).exists():
+        return identify(text, trust=trust, custom_objects=custom_objects, weights=weights, known=known)
+    network = names.parse(text)
+    height, width = image_size or (320, 400)
+    return Source(
+        kind="callable",
+        text=text,
+        name=str(network),
+        target=ZOO_BUILDER,
+        arguments={"name": text, "image_height": height, "image_width": width, "seed": 0},
+        weights=weights,
+        fingerprint=hash_path(Path(names.__file__).parent),
+    )
+
+
+def exported_here(root: Path = EXPORTS) -> list[Path]:
+    """Export folders to profile when no source is named: the newest of each model."""
+    return folder.newest(root)
+
+
+def is_export(path: Path) -> bool:
+    """Whether a folder is one that `export` made."""
+    return (path / folder.MANIFEST).is_file()
+
+
+def artifact_kinds(runtimes: Sequence[Runtime]) -> list[str]:
+    """Kinds of artifact these runtimes load, of those that can run here."""
+    return sorted({kind for runtime in runtimes if runtime.missing() is None for kind in runtime.artifacts[:1]})
+
+
+def export(
+    source: Source,
+    *,
+    kinds: Sequence[str] = ("onnx",),
+    target: Path | None = None,
+    batch: int | None = 1,
+    image_size: tuple[int, int] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Exported:
+    """Convert a source, into `target` or a folder of EXPORTS named by content. Raises KeronyxError."""
+    return convert.export(
+        source,
+        kinds,
+        root=EXPORTS,
+        folder=target,
+        batch=batch,
+        image_size=image_size,
+        force=force,
+        progress=(progress or Silent()).phase,
+    )
+
+
+def preparation(
+    source: Source | Path, image_size: tuple[int, int] | None, progress: Progress
+) -> Callable[[int, Sequence[str]], Exported]:
+    """How `profile` gets a model's artifacts at a batch: exports a source, or completes an export folder."""
+
+    def of_source(batch: int, kinds: Sequence[str]) -> Exported:
+        assert isinstance(source, Source)
+        return export(source, kinds=kinds, batch=batch, image_size=image_size, progress=progress)
+
+    def of_folder(batch: int, kinds: Sequence[str]) -> Exported:
+        assert isinstance(source, Path)
+        exported = convert.complete(source, kinds, progress=progress.phase)
+        if exported.manifest.batch not in (batch, None):
+            raise UsageError(f"{source} is exported at batch {exported.manifest.batch}, not {batch}", "name its source")
+        return exported
+
+    return of_folder if isinstance(source, Path) else of_source
+
+
+def profile(prepare: Callable[[int, Sequence[str]], Exported], options: ProfileOptions, progress: Progress) -> Report:
+    """Export what is needed, measure every row, check its answers, and report.
+
+    Args:
+        prepare: (batch, kinds of artifact) -> the export folder that holds them.
+
+    Raises:
+        KeronyxError: the source cannot be loaded, the data do not fit, the options contradict each other. What befalls
+            a single row is in the report instead.
+    """
+    started = time.perf_counter_ns()
+    runtimes = plan.choose(RUNTIMES, options.providers, options.runtimes)
+    if options.budget_s <= 0:
+        raise UsageError("the budget must be more than zero seconds", "for example --budget 60s")
+    parts = []
+    for batch in options.batches:
+        exported = prepare(batch, artifact_kinds(runtimes))
+        parts.append(_Part(exported, batch, runtimes, options, progress).run())
+        if parts[-1].stopped == INTERRUPTED:
+            break
+    return _report(parts, options, runtimes, (time.perf_counter_ns() - started) / 1e9)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One batch of a run, finished."""
+
+    exported: Exported
+    plan: Plan
+    rows: tuple[Row, ...]
+    control: Samples
+    rounds: tuple[RoundReading, ...]
+    stopped: str
+    warnings: tuple[str, ...]
+
+
+@dataclass
+class _Part:
+    """One batch of a run in progress: its rows, their workers, and what they answered."""
+
+    exported: Exported
+    batch: int
+    runtimes: tuple[Runtime, ...]
+    options: ProfileOptions
+    progress: Progress
+    rows: dict[str, Row] = field(default_factory=dict)
+    workers: dict[str, Worker] = field(default_factory=dict)
+    opened: dict[str, Opened] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def run(self) -> _Measured:
+        options = self.options
+        self.threads = options.threads or environment.usable_cores()
+        self.fed = self._draw_inputs()
+        with tempfile.TemporaryDirectory(prefix="keronyx-") as scratch:
+            self.scratch = Path(scratch)
+            self.input_files = self._store(self.fed)
+            try:
+                interrupted = self._open_all()
+                reference = plan.reference_row(list(self.workers))
+                made = self._plan(reference)
+                if interrupted or reference is None:
+                    measured = measure.Measured({}, Samples(), (), {}, INTERRUPTED if interrupted else "no row can run")
+                else:
+                    self.progress.phase("measuring")
+                    pids = {row: worker.pid for row, worker in self.workers.items()}
+                    measured = measure.measure(
+                        self.workers,
+                        reference,
+                        made,
+                        time.perf_counter_ns,
+                        environment.SystemSensors(pids),
+                        self.progress.rounds,
+                    )
+                self._take_in(measured)
+                if not interrupted:
+                    self._profile_placement(measured)
+                    self._check_parity()
+            finally:
+                for worker in self.workers.values():
+                    worker.close()
+        return _Measured(
+            self.exported,
+            made,
+            tuple(self.rows.values()),
+            measured.control,
+            measured.rounds,
+            measured.stopped,
+            tuple(self.warnings),
+        )
+
+    def _draw_inputs(self) -> Inputs:
+        specs = self.exported.manifest.spec.inputs
+        count = inputs.rotation(specs, self.batch, environment.last_level_cache_bytes(), self.options.hot)
+
+        def draw(images: int, height: int, width: int) -> Array:
+            return scenes.batch(images, height, width, self.options.seed)[0]
+
+        return inputs.make(specs, self.batch, count, draw, self.options.data, self.options.seed)
+
+    def _store(self, fed: Inputs) -> list[Path]:
+        paths = [self.scratch / f"input-{k}.npy" for k in range(len(fed.arrays))]
+        for path, array in zip(paths, fed.arrays, strict=True):
+            np.save(path, array, allow_pickle=False)
+        return paths
+
+    def _open_all(self) -> bool:
+        """Start, load and warm up one row after the other, so that no cold start is measured in another's shade.
+
+        Returns whether the user interrupted it.
+        """
+        interrupted = False
+        for runtime in self.runtimes:
+            row = self._blank(runtime)
+            self.rows[row.id] = row
+            try:
+                if interrupted:
+                    self.rows[row.id] = replace(row, status=Status.FAILED, reason="interrupted before it was measured")
+                else:
+                    self.rows[row.id] = self._open(row, runtime)
+            except KeyboardInterrupt:
+                interrupted = True
+                self.rows[row.id] = replace(row, status=Status.FAILED, reason="interrupted before it was measured")
+        return interrupted
+
+    def _blank(self, runtime: Runtime) -> Row:
+        return Row(
+            id=plan.row_id(runtime, self.batch),
+            runtime=runtime.name,
+            provider=runtime.provider,
+            precision=plan.PRECISION,
+            batch=self.batch,
+            status=Status.UNAVAILABLE,
+            version=environment.package_version(runtime.package),
+        )
+
+    def _open(self, row: Row, runtime: Runtime) -> Row:
+        if missing := runtime.missing():
+            return replace(row, reason=missing.reason, remedy=missing.remedy)
+        found = self._artifact(runtime)
+        if isinstance(found, Row):
+            return replace(row, status=found.status, reason=found.reason, remedy=found.remedy)
+        path, size, evidence = found
+        self.progress.phase(f"starting {row.id}")
+        row = replace(row, artifact_bytes=size, evidence=evidence)
+        worker = self._worker(row.id, runtime, path)
+        try:
+            opened = worker.open(self.input_files, WARMUP_CALLS, min(PARITY_INPUTS, self.fed.rotation), self.scratch)
+        except KeronyxError as error:
+            worker.close()
+            return failed(row, error)
+        except BaseException:
+            worker.close()
+            raise
+        row = replace(row, status=Status.OK, cold=opened.cold, placement=opened.placement)
+        row = judge_placement(row)
+        if row.status is Status.FELL_BACK:
+            worker.close()
+            return row
+        self.workers[row.id] = worker
+        self.opened[row.id] = opened
+        return row
+
+    def _artifact(self, runtime: Runtime) -> tuple[Path, int, tuple[str, ...]] | Row:
+        """The artifact a runtime loads; or a row that says why there is none."""
+        manifest, problems = self.exported.manifest, self.exported.failed
+        for kind in runtime.artifacts:
+            if artifact := manifest.artifact(kind):
+                return (self.exported.folder / artifact.path).resolve(), artifact.bytes, artifact.evidence
+        row = self._blank(runtime)
+        for kind in runtime.artifacts:
+            if kind in problems:
+                return replace(row, status=Status.FAILED, reason=problems[kind].message, remedy=problems[kind].remedy)
+        return replace(
+            row,
+            reason=f"it loads {' or '.join(runtime.artifacts)} files; this source has none",
+            remedy="name the model's .keras file",
+        )
+
+    def _worker(self, row: str, runtime: Runtime, path: Path) -> Worker:
+        manifest = self.exported.manifest
+        request = SessionRequest(
+            str(path), manifest.spec, runtime.provider, self.threads, manifest.trust, manifest.custom_objects
+        )
+        limit = self.options.memory_limit_mib or environment.available_memory_mib() * 0.9
+        return Worker(row, runtime.name, request, self.options.timeout_s, limit)
+
+    def _plan(self, reference: str | None) -> Plan:
+        options = self.options
+        return Plan(
+            rows=tuple(self.rows),
+            reference={self.batch: reference} if reference else {},
+            seed=options.seed,
+            threads=self.threads,
+            budget_s=options.budget_s / len(options.batches),
+            max_rounds=options.max_rounds,
+            warmup_calls=WARMUP_CALLS,
+            turn_ms=options.turn_ms,
+            timeout_s=options.timeout_s,
+            inputs=self.fed.description,
+            rotation=self.fed.rotation,
+        )
+
+    def _take_in(self, measured: measure.Measured) -> None:
+        for row_id, samples in measured.samples.items():
+            row = replace(self.rows[row_id], samples=samples)
+            if error := measured.failures.get(row_id):
+                rounds = len(samples.wall_ns)
+                row = failed(row, error)
+                row = replace(row, reason=f"{row.reason} (in round {rounds + 1})")
+            self.rows[row_id] = row
+
+    def _profile_placement(self, measured: measure.Measured) -> None:
+        """Ask the ONNX Runtime rows what really executed where; outside all timing, since profiling perturbs."""
+        for row_id, worker in self.workers.items():
+            if self.rows[row_id].runtime != "ort" or row_id in measured.failures:
+                continue
+            self.progress.phase(f"profiling {row_id}")
+            try:
+                placement = worker.profile()
+            except KeronyxError as error:
+                row = self.rows[row_id]
+                self.rows[row_id] = replace(row, warnings=(*row.warnings, f"placement unproved: {error.message}"))
+                continue
+            self.rows[row_id] = judge_placement(replace(self.rows[row_id], placement=placement))
+
+    def _check_parity(self) -> None:
+        if not self.opened:
+            return
+        self.progress.phase("checking answers")
+        try:
+            name, reference = self._reference_answers()
+        except KeronyxError as error:
+            self.warnings.append(f"no row could be checked: the reference failed ({error.message})")
+            return
+        expected = self.exported.manifest.spec.outputs
+        for row_id, opened in self.opened.items():
+            answers = _answers(opened)
+            if len(answers.arrays) == len(reference.arrays):
+                checked = parity.check(answers, reference, expected, name)
+                self.rows[row_id] = replace(self.rows[row_id], parity=checked)
+
+    def _reference_answers(self) -> tuple[str, Answers]:
+        """What Keras itself answers: the eager row's own outputs, or those of a process opened for this alone."""
+        has_keras = self.exported.manifest.artifact("keras") is not None
+        runtime = find("tf-eager" if has_keras else "tf-graph", "cpu")
+        row_id = plan.row_id(runtime, self.batch)
+        name = "Keras float32 (eager)" if has_keras else "the SavedModel (tf.function)"
+        if row_id in self.opened:
+            return name, _answers(self.opened[row_id])
+        found = self._artifact(runtime)
+        if isinstance(found, Row):
+            raise UnavailableError(found.reason, found.remedy)
+        keep = min(PARITY_INPUTS, self.fed.rotation)
+        worker = self._worker("reference", runtime, found[0])
+        try:
+            return name, _answers(worker.open(self.input_files, keep, keep, self.scratch))
+        finally:
+            worker.close()
+
+
+def failed(row: Row, error: KeronyxError) -> Row:
+    """The row with the status an error means: UNAVAILABLE, TIMEOUT or FAILED."""
+    status = Status.FAILED
+    if isinstance(error, UnavailableError):
+        status = Status.UNAVAILABLE
+    elif isinstance(error, WorkerTimeoutError):
+        status = Status.TIMEOUT
+    return replace(row, status=status, reason=error.message, remedy=error.remedy)
+
+
+def judge_placement(row: Row) -> Row:
+    """OK, PARTIAL or FELL_BACK by where the nodes went: assigned at load, executed where a profile tells."""
+    placement: Placement = row.placement
+    for shares in (placement.executed, placement.assigned):
+        if shares and not shares.get(row.provider):
+            others = ", ".join(sorted(shares))
+            return replace(
+                row, status=Status.FELL_BACK, reason=f"no node ran on {row.provider}: all ran on {others}", remedy=""
+            )
+    elsewhere = [name for name in placement.assigned if name != row.provider]
+    return replace(row, status=Status.PARTIAL if elsewhere else Status.OK)
+
+
+def _answers(opened: Opened) -> Answers:
+    arrays = [[np.load(path, allow_pickle=False) for path in paths] for paths in opened.files]
+    return Answers(opened.outputs, arrays)
+
+
+def _report(parts: Sequence[_Measured], options: ProfileOptions, runtimes: Sequence[Runtime], wall_s: float) -> Report:
+    first = parts[0]
+    packages = [*folder.TOOLS, "numpy", *(runtime.package for runtime in runtimes)]
+    return Report(
+        schema=SCHEMA,
+        keronyx=keronyx.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=first.exported.manifest.spec,
+        artifacts=first.exported.manifest.artifacts,
+        environment=environment.read_environment(packages),
+        plan=replace(
+            first.plan,
+            rows=tuple(row for part in parts for row in part.plan.rows),
+            reference={batch: row for part in parts for batch, row in part.plan.reference.items()},
+            budget_s=options.budget_s,
+        ),
+        rows=tuple(row for part in parts for row in part.rows),
+        control={batch: part.control for part in parts for batch in part.plan.reference},
+        rounds=tuple(reading for part in parts for reading in part.rounds),
+        wall_s=round(wall_s, 3),
+        stopped=parts[-1].stopped,
+        warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+    )
+
+
+def slug(source: str) -> str:
+    """A file name for a model's name: `unet:16` -> `unet-16`."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in source).strip(".-") or "model"

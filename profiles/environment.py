@@ -1,0 +1,120 @@
+"""What the machine is, and what it does while rounds are measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from keronyx.types import Environment, RoundReading
+
+CPU_FOLDER = Path("/sys/devices/system/cpu")
+
+
+def read_environment(packages: Iterable[str]) -> Environment:
+    """The machine as it is now, and the versions of the distributions that are installed."""
+    import psutil
+
+    found = {name: package_version(name) for name in sorted(set(packages))}
+    return Environment(
+        cpu=_cpu_name(),
+        logical_cores=os.cpu_count() or 1,
+        usable_cores=usable_cores(),
+        memory_mib=psutil.virtual_memory().total // 2**20,
+        last_level_cache_mib=last_level_cache_bytes() / 2**20,
+        os=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+        packages={name: number for name, number in found.items() if number},
+        gpu=_gpu_names(),
+        governor=_text(CPU_FOLDER / "cpu0/cpufreq/scaling_governor"),
+        load_1min=round(os.getloadavg()[0], 2),
+    )
+
+
+def package_version(name: str) -> str:
+    """Version of an installed distribution, or an empty string."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def available_memory_mib() -> float:
+    """Memory a new process could use without swapping, MiB."""
+    import psutil
+
+    return float(psutil.virtual_memory().available) / 2**20
+
+
+def usable_cores() -> int:
+    """Cores this process may run on: its affinity, bounded by a control group's quota."""
+    cores = len(os.sched_getaffinity(0))
+    quota = _text(Path("/sys/fs/cgroup/cpu.max")).split()
+    if len(quota) == 2 and quota[0].isdigit():
+        cores = min(cores, max(1, int(quota[0]) // int(quota[1])))
+    return cores
+
+
+def last_level_cache_bytes() -> int:
+    """Size of the largest cache of the first core; 0 when the system does not tell."""
+    sizes = [_text(path) for path in (CPU_FOLDER / "cpu0/cache").glob("index*/size")]
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    return max((int(size[:-1]) * units[size[-1]] for size in sizes if size and size[-1] in units), default=0)
+
+
+class SystemSensors:
+    """Reads /proc once at each end of a round, never around a call.
+
+    Args:
+        workers: row id -> process id, whose CPU time is not "other".
+    """
+
+    def __init__(self, workers: Mapping[str, int]) -> None:
+        self._pids = list(workers.values())
+
+    def begin(self) -> None:
+        self._before = self._read()
+
+    def end(self, order: tuple[str, ...]) -> RoundReading:
+        before, after = self._before, self._read()
+        total, steal, busy, own, switches = (b - a for a, b in zip(before, after, strict=True))
+        total = max(total, 1e-9)
+        return RoundReading(order, max(0.0, steal / total), max(0.0, (busy - own) / total), max(0, int(switches)))
+
+    def _read(self) -> tuple[float, float, float, float, float]:
+        """Seconds of all CPU time, of steal, of work, and of the workers' and this process's work; their switches."""
+        tick = os.sysconf("SC_CLK_TCK")
+        fields = [int(value) / tick for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        user, nice, system, _, _, irq, softirq, steal = fields
+        own = switches = 0.0
+        for pid in [os.getpid(), *self._pids]:
+            stat = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+            if len(stat) > 12:
+                own += (int(stat[11]) + int(stat[12])) / tick
+            for line in _text(Path(f"/proc/{pid}/status")).splitlines():
+                if line.startswith("nonvoluntary_ctxt_switches:"):
+                    switches += int(line.split()[1])
+        return sum(fields), steal, user + nice + system + irq + softirq, own, switches
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _cpu_name() -> str:
+    for line in _text(Path("/proc/cpuinfo")).splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _gpu_names() -> str:
+    names = []
+    for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
+        names += [line.partition(":")[2].strip() for line in _text(path).splitlines() if line.startswith("Model:")]
+    return ", ".join(names)

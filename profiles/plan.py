@@ -1,0 +1,63 @@
+"""Which rows a run has, in which order, and against which of them ratios are taken."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from keronyx.errors import UsageError
+from keronyx.types import Runtime
+
+PRECISION = "fp32"
+
+REFERENCES = ("tf-graph/cpu", "tf-eager/cpu")
+"""Rows that ratios are taken to, first one present: what a TensorFlow user runs today."""
+
+
+def row_id(runtime: Runtime, batch: int, precision: str = PRECISION) -> str:
+    """`ort/cpu/fp32/b1`."""
+    return f"{runtime.name}/{runtime.provider}/{precision}/b{batch}"
+
+
+def choose(
+    available: Sequence[Runtime], providers: Sequence[str], names: Sequence[str] | None = None
+) -> tuple[Runtime, ...]:
+    """The runtimes asked for, providers in the order given.
+
+    Args:
+        names: runtimes by name; None for all.
+
+    Raises:
+        UsageError: an unknown provider or runtime (with the closest names), or nothing left to run.
+    """
+    _known("provider", providers, {runtime.provider for runtime in available})
+    if names is not None:
+        _known("runtime", names, {runtime.name for runtime in available})
+    chosen = tuple(
+        runtime
+        for provider in dict.fromkeys(providers)
+        for runtime in available
+        if runtime.provider == provider and (names is None or runtime.name in names)
+    )
+    if not chosen:
+        raise UsageError(
+            f"no runtime of {', '.join(names or ())} runs on {', '.join(providers)}", "see keronyx doctor for the pairs"
+        )
+    return chosen
+
+
+def reference_row(rows: Sequence[str]) -> str | None:
+    """The row that ratios of one batch are taken to, out of row ids that can run; None of nothing."""
+    for wanted in REFERENCES:
+        for row in rows:
+            if row.startswith(f"{wanted}/"):
+                return row
+    return rows[0] if rows else None
+
+
+def _known(what: str, asked: Sequence[str], known: set[str]) -> None:
+    for name in asked:
+        if name not in known:
+            close = difflib.get_close_matches(name, sorted(known), n=2, cutoff=0.4)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"one of {', '.join(sorted(known))}"
+            raise UsageError(f"unknown {what} {name!r}", hint)

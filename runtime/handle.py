@@ -1,0 +1,132 @@
+"""The parent's side of a worker: start it, warm it, ask it for turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from keronyx.process import Child
+from keronyx.runtime.turn import Turn
+from keronyx.types import Cold, Placement, SessionRequest, TensorSpec
+
+WORKER = "keronyx.runtime.worker"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a worker said when its session was open and warm.
+
+    `outputs` has one list of files (`.npy`, one per model output) for each parity input.
+    """
+
+    cold: Cold
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    placement: Placement
+    files: tuple[tuple[Path, ...], ...]
+
+
+class Worker:
+    """One row's process. Every method raises WorkerError (or a sub-class) when the process fails; it is dead then.
+
+    Args:
+        row: the row's id, used in messages.
+        runtime: name in RUNTIMES, or `module:attribute` of a Runtime.
+        memory_limit_mib: the process is killed when it grows past this while loading or warming up.
+    """
+
+    def __init__(
+        self,
+        row: str,
+        runtime: str,
+        request: SessionRequest,
+        timeout_s: float,
+        memory_limit_mib: float | None = None,
+    ) -> None:
+        self.row = row
+        self._runtime = runtime
+        self._request = request
+        self._timeout_s = timeout_s
+        self._memory_limit_mib = memory_limit_mib
+        self._child = Child(WORKER, environment(request.provider, request.threads), title=row)
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def open(self, inputs: Sequence[Path], warmup_calls: int, keep: int, folder: Path) -> Opened:
+        """Load the model and warm it up.
+
+        Args:
+            inputs: one `.npy` per model input, shape (rotation, *input shape).
+            keep: how many inputs' outputs are written to `folder` for parity.
+        """
+        start_s = self._child.wait_ready(self._timeout_s)
+        opened = self._child.ask(
+            "open",
+            self._timeout_s,
+            self._memory_limit_mib,
+            runtime=self._runtime,
+            provider=self._request.provider,
+            request=asdict(self._request),
+            inputs=[str(path) for path in inputs],
+        )
+        warmed = self._child.ask(
+            "warm_up",
+            self._timeout_s,
+            self._memory_limit_mib,
+            calls=warmup_calls,
+            keep=keep,
+            folder=str(folder),
+            prefix=self.row.replace("/", "_"),
+        )
+        cold = Cold(
+            start_s,
+            opened["import_s"],
+            opened["load_s"],
+            opened["compile_s"],
+            opened["first_call_s"],
+            tuple(warmed["warmup_ms"]),
+            warmed["peak_rss_mib"],
+        )
+        return Opened(
+            cold,
+            _specs(opened["inputs"]),
+            _specs(opened["outputs"]),
+            _placement(opened["placement"]),
+            tuple(tuple(Path(path) for path in paths) for paths in warmed["files"]),
+        )
+
+    def turn(self, start: int, turn_ns: int) -> Turn:
+        """One turn (see `take_turn`), over inputs from `start`."""
+        answer = self._child.ask("turn", self._timeout_s, start=start, turn_ns=turn_ns)
+        return Turn(tuple(answer["wall_ns"]), tuple(answer["cpu_ns"]))
+
+    def profile(self) -> Placement:
+        """Where the nodes executed, from a profiled call outside all timing."""
+        return _placement(self._child.ask("profile", self._timeout_s, self._memory_limit_mib))
+
+    def close(self) -> None:
+        self._child.close()
+
+
+def environment(provider: str, threads: int) -> dict[str, str]:
+    """Environment of a worker: the same thread count for every library, and no GPU in sight of a CPU row."""
+    values = {
+        "OMP_NUM_THREADS": str(threads),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "KERAS_BACKEND": "tensorflow",
+        "OPENVINO_TELEMETRY_DISABLE": "1",
+    }
+    if provider == "cpu":
+        values["CUDA_VISIBLE_DEVICES"] = "-1"
+    return values
+
+
+def _specs(values: Sequence[dict[str, object]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(str(v["name"]), tuple(v["shape"]), str(v["dtype"])) for v in values)  # type: ignore[arg-type]
+
+
+def _placement(values: dict[str, object]) -> Placement:
+    return Placement(values["assigned"], values["executed"], tuple(values["nodes_elsewhere"]))  # type: ignore[arg-type]

@@ -1,0 +1,102 @@
+"""What the three ONNX Runtime providers share.
+
+The trap they guard against: a session whose provider could not be loaded is a working session on the CPU, and
+`get_available_providers()` lists providers that cannot run.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keronyx.types import Array, Placement, SessionRequest, TensorSpec
+
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+SHORT = {long: short for short, long in PROVIDERS.items()}
+
+
+class OnnxRuntimeSession:
+    """An InferenceSession with all options at their defaults but the threads, and the record of who got which node."""
+
+    def __init__(self, request: SessionRequest, options: Mapping[str, str] | None = None) -> None:
+        self._request = request
+        self._provider_options = dict(options or {})
+        self._session = self._open(profile_prefix=None)
+        self._names = [spec.name for spec in request.spec.outputs]
+        self._input_names = [spec.name for spec in request.spec.inputs]
+        self.inputs = _specs(self._session.get_inputs())
+        self.outputs = _specs(self._session.get_outputs())
+        self.loaded = {SHORT.get(name, name) for name in self._session.get_providers()}
+
+    def _open(self, profile_prefix: str | None) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._request.threads
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if profile_prefix is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = profile_prefix
+        provider = PROVIDERS[self._request.provider]
+        return onnxruntime.InferenceSession(self._request.path, options, providers=[(provider, self._provider_options)])
+
+    def prepare(self) -> None:
+        """Nothing: ONNX Runtime compiles while it loads."""
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        outputs: Sequence[Array] = self._session.run(self._names, dict(zip(self._input_names, inputs, strict=True)))
+        return outputs
+
+    def placement(self) -> Placement:
+        """Nodes as assigned at load, and kernel time as executed in a second session that profiles one call."""
+        wanted = self._request.provider
+        assigned: Counter[str] = Counter()
+        elsewhere = []
+        for subgraph in self._session.get_provider_graph_assignment_info():
+            owner = SHORT.get(subgraph.ep_name, subgraph.ep_name)
+            nodes = subgraph.get_nodes()
+            assigned[owner] += len(nodes)
+            if owner != wanted:
+                elsewhere += [f"{node.op_type} {node.name} ({owner})" for node in nodes]
+        return Placement(dict(assigned), {}, tuple(elsewhere))
+
+    def profiled(self, inputs: Sequence[Array]) -> Placement:
+        """`placement` with the share of kernel time each provider really had, from a profiled session of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            session = self._open(str(Path(folder) / "profile"))
+            feed = dict(zip(self._input_names, inputs, strict=True))
+            session.run(self._names, feed)
+            session.run(self._names, feed)
+            events = json.loads(Path(session.end_profiling()).read_text())
+        return Placement(self.placement().assigned, kernel_shares(events), self.placement().nodes_elsewhere)
+
+
+def kernel_shares(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Share of kernel time per provider in an ONNX Runtime profile (events of category Node that name a provider)."""
+    spent: Counter[str] = Counter()
+    for event in events:
+        provider = event.get("args", {}).get("provider")
+        if event.get("cat") == "Node" and provider:
+            spent[SHORT.get(provider, provider)] += int(event.get("dur", 0))
+    total = sum(spent.values())
+    return {name: time / total for name, time in spent.items()} if total else {}
+
+
+def _specs(arguments: Sequence[Any]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(a.name, tuple(size if isinstance(size, int) else None for size in a.shape), _dtype(a.type))
+        for a in arguments
+    )
+
+
+def _dtype(onnx_type: str) -> str:
+    """`tensor(float)` -> float32."""
+    inner = onnx_type.removeprefix("tensor(").removesuffix(")")
+    return {"float": "float32", "double": "float64"}.get(inner) or np.dtype(inner).name

@@ -1,0 +1,118 @@
+"""What the TensorFlow runtimes share: loading the Keras file, threads, and calling with host arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from keronyx.custom_objects import import_custom_objects
+from keronyx.errors import UnavailableError
+from keronyx.runtime.libraries import tensorflow_cuda_missing, tensorflow_missing
+from keronyx.types import Array, Missing, Placement, SessionRequest, TensorSpec
+
+
+class TensorFlowRuntime:
+    """Base of the four: one of them on one provider (cpu or cuda)."""
+
+    name = ""
+    artifacts: tuple[str, ...] = ("keras", "saved_model")
+    package = "tensorflow"
+
+    def __init__(self, provider: str) -> None:
+        self.provider = provider
+
+    def missing(self) -> Missing | None:
+        return tensorflow_cuda_missing() if self.provider == "cuda" else tensorflow_missing()
+
+    def import_library(self) -> None:
+        import keras
+        import tensorflow
+
+        del keras, tensorflow
+
+    def start(self, request: SessionRequest) -> None:
+        """Set the threads and make sure the provider's device is there. Before any tensor exists."""
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(request.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(request.threads)
+        if self.provider == "cuda":
+            if not tf.config.list_physical_devices("GPU"):
+                raise UnavailableError("TensorFlow sees no GPU", 'pip install "keronyx[gpu]" and check the driver')
+        else:
+            tf.config.set_visible_devices([], "GPU")
+
+
+class TensorFlowSession:
+    """A callable of flat tensors, called with host arrays.
+
+    Args:
+        function: takes the flat input tensors, returns the flat outputs.
+        trace: called once by `prepare`; compiles what is compiled ahead of the first call.
+    """
+
+    def __init__(
+        self,
+        request: SessionRequest,
+        function: Callable[..., Sequence[Any]],
+        trace: Callable[[], object] = lambda: None,
+        device: str = "cpu",
+    ) -> None:
+        self.inputs: tuple[TensorSpec, ...] = request.spec.inputs
+        self.outputs: tuple[TensorSpec, ...] = request.spec.outputs
+        self._function = function
+        self._trace = trace
+        self._device = device
+
+    def prepare(self) -> None:
+        self._trace()
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        return [tensor.numpy() for tensor in self._function(*inputs)]
+
+    def placement(self) -> Placement:
+        return Placement(assigned={self._device: 1})
+
+
+def load_flat_function(request: SessionRequest) -> Callable[..., list[Any]]:
+    """The model as a function of flat tensors to a flat list of tensors, from a `.keras` file or a SavedModel folder.
+
+    Raises:
+        UnavailableError: the file cannot be loaded by this process.
+    """
+    import keras
+    import tensorflow as tf
+
+    names = [spec.name for spec in request.spec.outputs]
+    if Path(request.path).is_dir():
+        loaded = tf.saved_model.load(request.path)
+        key = "serving_default" if "serving_default" in loaded.signatures else sorted(loaded.signatures)[0]
+        signature = loaded.signatures[key]
+        input_names = [spec.name for spec in request.spec.inputs]
+
+        def call_signature(*flat: Any) -> list[Any]:
+            named = {name: tf.convert_to_tensor(x) for name, x in zip(input_names, flat, strict=True)}
+            outputs = signature(**named)
+            return [outputs[name] for name in names]
+
+        return call_signature
+    model = keras.saving.load_model(
+        request.path,
+        compile=False,
+        safe_mode=not request.trust,
+        custom_objects=import_custom_objects(request.custom_objects),
+    )
+
+    def call_model(*flat: Any) -> list[Any]:
+        outputs = model(keras.tree.pack_sequence_as(model.input, list(flat)), training=False)
+        return list(keras.tree.flatten(outputs))
+
+    return call_model
+
+
+def input_specs(request: SessionRequest) -> list[Any]:
+    """TensorFlow's TensorSpecs of the model's inputs."""
+    import tensorflow as tf
+
+    return [tf.TensorSpec(spec.shape, spec.dtype) for spec in request.spec.inputs]

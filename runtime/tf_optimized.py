@@ -1,0 +1,29 @@
+"""TensorFlow optimized graph: the frozen, BatchNorm-folded GraphDef that export/frozen.py wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keronyx.runtime.tf_common import TensorFlowRuntime, TensorFlowSession
+from keronyx.types import Session, SessionRequest
+
+
+class TensorFlowOptimized(TensorFlowRuntime):
+    name = "tf-optimized"
+    artifacts = ("frozen",)
+
+    def open(self, request: SessionRequest) -> Session:
+        import tensorflow as tf
+
+        self.start(request)
+        graph_def = tf.compat.v1.GraphDef.FromString(Path(request.path).read_bytes())
+        wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
+        spec = request.spec
+        function = wrapped.prune(
+            [f"input_{i}:0" for i in range(len(spec.inputs))], [f"output_{i}:0" for i in range(len(spec.outputs))]
+        )
+
+        def call(*inputs: object) -> object:
+            return function(*(tf.constant(array) for array in inputs))
+
+        return TensorFlowSession(request, call, device=self.provider)  # type: ignore[arg-type]

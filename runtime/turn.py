@@ -1,0 +1,69 @@
+"""The timed loop itself: the only code between a runtime and its latency."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keronyx.types import Array, Clock, Session
+
+MAX_CALLS = 1000
+"""Calls of one turn at most, so that an idle model cannot fill the memory with samples."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one worker's turn in a round gave, nanoseconds per call."""
+
+    wall_ns: tuple[int, ...]
+    cpu_ns: tuple[int, ...]
+
+
+def take_turn(
+    session: Session,
+    inputs: Sequence[Sequence[Array]],
+    start: int,
+    turn_ns: int,
+    clock: Clock = time.perf_counter_ns,
+    cpu_clock: Clock = time.process_time_ns,
+) -> Turn:
+    """Call the session until `turn_ns` were spent in calls, at least once, rotating over `inputs` from `start`.
+
+    When a turn makes several calls, the first only brings the row's memory back into the caches after the other rows'
+    turns and is not kept; a call that fills a turn alone is kept as it is. CPU time is that of all threads of this
+    process. The wall clock is read inside the CPU clock, so that reading the CPU clock is not in the latency.
+    """
+    run, count = session.run, len(inputs)
+    wall: list[int] = []
+    cpu: list[int] = []
+    spent, index = 0, start
+    while spent < turn_ns and len(wall) < MAX_CALLS:
+        feed = inputs[index % count]
+        cpu_before = cpu_clock()
+        before = clock()
+        outputs = run(feed)
+        after = clock()
+        cpu_after = cpu_clock()
+        del outputs
+        wall.append(after - before)
+        cpu.append(cpu_after - cpu_before)
+        spent += max(after - before, 1)
+        index += 1
+    if len(wall) > 1:
+        del wall[0], cpu[0]
+    return Turn(tuple(wall), tuple(cpu))
+
+
+def settle(limit_s: float = 0.2, clock: Clock = time.process_time_ns) -> None:
+    """Wait until this process's threads stop using the CPU, or `limit_s` passed.
+
+    A runtime's idle thread pool spins for a while after a call (ONNX Runtime's for 40-50 ms), which would otherwise be
+    the next row's turn.
+    """
+    pause_s, quiet_ns = 0.002, 400_000
+    for _ in range(int(limit_s / pause_s)):
+        before = clock()
+        time.sleep(pause_s)
+        if clock() - before < quiet_ns:
+            return
