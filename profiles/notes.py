@@ -1,0 +1,163 @@
+"""The sentences of a report: what is said about a row, the run, the machine, and what the words mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keronyx.profiles import stats, wording
+from keronyx.profiles.ranking import Ranking, Standing, parity_failed
+from keronyx.profiles.stats import Comparison
+from keronyx.types import TIMED, Gate, Report, Row, Status, Verdict
+
+WORTH_A_NOTE_S = 1.0
+"""A compile shorter than this repays itself unnoticed."""
+
+
+def about(row: Row, standing: Standing, ranking: Ranking, label: Callable[[Row], str]) -> str:
+    """The note of a timed row: its rank, what it owes its speed to, what must be known before it is chosen."""
+    parts = []
+    if standing in ranking.winners:
+        parts.append("fastest" if len(ranking.winners) == 1 else "fastest (tie)")
+    if parity_failed(row):
+        parts.append("wrong answers, not ranked")
+        parts += [f"{gate.name}: {gate.detail}" for gate in _failed_gates(row) if gate.detail][:1]
+    if row.status is Status.PARTIAL:
+        parts.append(_elsewhere(row))
+    parts += [text for text in (_against_reference(standing, ranking, label), _repays(standing, ranking)) if text]
+    parts += row.evidence
+    return "; ".join(parts)
+
+
+def _failed_gates(row: Row) -> list[Gate]:
+    return [gate for gate in row.parity.gates if gate.verdict is Verdict.FAIL] if row.parity else []
+
+
+def _elsewhere(row: Row) -> str:
+    """Which nodes ran on another provider, and that provider's share of the kernel time."""
+    placement = row.placement
+    others = {name: part for name, part in placement.executed.items() if not _is_provider(name, row.provider)}
+    where = ", ".join(f"{name} {wording.share(part)} of kernel time" for name, part in sorted(others.items()))
+    nodes = wording.several(placement.nodes_elsewhere)
+    text = f"ran elsewhere: {nodes}" if nodes else "some nodes ran elsewhere"
+    return f"{text} ({where})" if where else text
+
+
+def _is_provider(name: str, provider: str) -> bool:
+    """Whether `name` as a runtime prints it (CUDAExecutionProvider) is keronyx's `provider` (cuda)."""
+    return name.casefold().startswith(provider.casefold())
+
+
+def _against_reference(standing: Standing, ranking: Ranking, label: Callable[[Row], str]) -> str:
+    if standing.ratio is None or ranking.reference is None:
+        return ""
+    if standing.comparison is Comparison.EQUIVALENT:
+        return f"equivalent to {label(ranking.reference)}"
+    if standing.comparison is Comparison.UNDECIDED:
+        more = stats.rounds_needed(standing.ratio, ranking.margin)
+        return f"undecided vs {label(ranking.reference)}" + (f": about {more:,} more rounds" if more else "")
+    return ""
+
+
+def _repays(standing: Standing, ranking: Ranking) -> str:
+    """Whether a long compile is worth it: `compile 12 s: repays after 9,800 calls`."""
+    cold, reference = standing.row.cold, ranking.reference
+    base = next((other for other in ranking.standings if other.row is reference), None)
+    if cold is None or base is None or base is standing or base.row.cold is None or cold.compile_s < WORTH_A_NOTE_S:
+        return ""
+    head = f"compile {wording.seconds(cold.compile_s)} s"
+    if standing.comparison is Comparison.UNDECIDED:
+        return f"{head}: no gain proven to repay it"
+    cold_s, base_s = stats.cold_total_s(cold), stats.cold_total_s(base.row.cold)
+    calls = stats.break_even_calls(cold_s, base_s, standing.latency.value, base.latency.value)
+    if standing.comparison is not Comparison.FASTER or calls is None:
+        return f"{head}: never repays its compile"
+    return f"{head}: repays after {calls:,} calls" if calls else ""
+
+
+def why_absent(row: Row) -> str:
+    """`reason: remedy` of a row without a latency; it never holds a figure of a measurement."""
+    reason = row.reason or ("no call was timed" if row.status in TIMED else "no reason was recorded")
+    return wording.clean(f"{reason}: {row.remedy}" if row.remedy else reason)
+
+
+def remarks(report: Report, label: Callable[[Row], str]) -> tuple[str, ...]:
+    """Every warning of the run and of its rows, and how measuring ended."""
+    found = [f"measuring ended: {report.stopped}"] if report.stopped else []
+    found += report.warnings
+    found += [f"{label(row)}: {warning}" for row in report.rows for warning in row.warnings]
+    return tuple(wording.clean(text) for text in found)
+
+
+# --- the run --------------------------------------------------------------------------------------------------------
+
+
+def facts(report: Report) -> str:
+    """What was measured: inputs, size, threads, rounds."""
+    model = report.model
+    parts = [" + ".join(wording.tensor(spec) for spec in model.inputs), f"{model.parameters:,} parameters"]
+    if model.macs is not None:
+        parts.append(f"{wording.number(2 * model.macs / 1e9, 3)} GFLOP")
+    parts.append(_plural(report.plan.threads, "thread"))
+    parts.append(f"{_plural(len(report.rounds), 'round')} in {wording.seconds(report.wall_s)} s")
+    return " · ".join(part for part in parts if part)
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def exports(report: Report) -> tuple[str, ...]:
+    """How long each file took to make, and its peak memory."""
+    return tuple(
+        wording.clean(
+            f"{artifact.kind} {artifact.path}: {wording.number(artifact.bytes / 2**20, 3)} MiB, made in "
+            f"{wording.seconds(artifact.seconds)} s, peak memory {artifact.peak_mib:,.0f} MiB"
+            + (f" ({wording.several(artifact.evidence)})" if artifact.evidence else "")
+        )
+        for artifact in report.artifacts
+    )
+
+
+def environment(report: Report) -> str:
+    """The machine and the software on one line."""
+    machine = report.environment
+    parts = [
+        machine.cpu,
+        f"{machine.usable_cores} of {machine.logical_cores} cores",
+        f"{machine.memory_mib / 1024:,.1f} GiB",
+        f"last-level cache {wording.number(machine.last_level_cache_mib, 3)} MiB",
+        machine.gpu,
+        f"governor {machine.governor}" if machine.governor else "",
+        f"load {machine.load_1min:.1f}",
+        machine.os,
+        f"Python {machine.python}",
+        *(f"{name} {version}" for name, version in sorted(machine.packages.items())),
+        f"keronyx {report.keronyx}",
+    ]
+    return " · ".join(wording.clean(part) for part in parts if part)
+
+
+def words(found: tuple[Ranking, ...], label: Callable[[Row], str]) -> tuple[tuple[str, str], ...]:
+    """What the column headers and verdicts mean, with the margin this run allows."""
+    margin = max((ranking.margin for ranking in found), default=stats.MARGIN)
+    names = {label(ranking.reference) for ranking in found if ranking.reference is not None}
+    reference = names.pop() if len(names) == 1 else "the reference"
+    return (
+        ("median [95 %]", "over rounds, with its order-statistic interval; a round counts by the median of its calls"),
+        (
+            f"vs {reference}",
+            "speed-up: median over rounds of the latency ratio within a round; above 1 is faster",
+        ),
+        ("equivalent", f"the whole interval is within {wording.share(margin)}, the larger of 2 % and what A/A' shows"),
+        ("undecided", "the interval allows more than one verdict: such rows are not ranked"),
+        ("p95", "over all calls; empty below 59 of them, which is too few to claim it"),
+        ("cpu/wall", "cores kept busy while the caller waits"),
+        ("cold", "process start, import, load, compile and first call, measured once"),
+        ("parity", f"worst relative RMS error of an output against {_parity_reference(found)}"),
+        ("A/A'", f"{reference} timed a second time in every round, against itself: the truth is 1"),
+    )
+
+
+def _parity_reference(found: tuple[Ranking, ...]) -> str:
+    names = {s.row.parity.reference for ranking in found for s in ranking.standings if s.row.parity is not None}
+    return wording.clean(names.pop()) if len(names) == 1 else "the parity reference"

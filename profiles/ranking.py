@@ -1,0 +1,103 @@
+"""Which rows are fastest, by what their paired ratios prove: undecided pairs are never ranked.
+
+Rows are compared within one batch. A row whose parity fails takes part in no comparison of winners.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keronyx.profiles import stats
+from keronyx.profiles.stats import Comparison, Estimate
+from keronyx.types import TIMED, Report, Row, Samples, Verdict
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What the samples of one timed row say.
+
+    `latency` is in milliseconds, over rounds. `ratio` is its latency over the reference's (None for the reference
+    itself, or without a common round); `comparison` is the verdict of that ratio.
+    """
+
+    row: Row
+    latency: Estimate
+    ratio: Estimate | None
+    comparison: Comparison
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The timed rows of one batch, lowest median first.
+
+    `control` is the A/A' ratio (truth: 1), `margin` the relative difference that counts as equal. `winners` are the
+    quickest row with sound parity and every row not proven slower than it; empty while nothing can be said.
+    `between_winners` is UNDECIDED as soon as one of those pairs is; `more_rounds` about how many rounds would decide.
+    """
+
+    batch: int
+    reference: Row | None
+    control: Estimate | None
+    margin: float
+    standings: tuple[Standing, ...]
+    winners: tuple[Standing, ...]
+    between_winners: Comparison
+    more_rounds: int | None
+
+
+def parity_failed(row: Row) -> bool:
+    """Whether the row gives other answers than the reference."""
+    return row.parity is not None and row.parity.verdict is Verdict.FAIL
+
+
+def timed(row: Row) -> bool:
+    """Whether the row's latency may be shown: its status allows it and there are samples."""
+    return row.status in TIMED and any(row.samples.wall_ns)
+
+
+def rankings(report: Report) -> tuple[Ranking, ...]:
+    """One ranking for each batch in the report, smallest batch first."""
+    return tuple(_rank(report, batch) for batch in sorted({row.batch for row in report.rows}))
+
+
+def _latency(samples: Samples) -> Estimate | None:
+    return stats.estimate([value / 1e6 for value in stats.present(stats.round_medians(samples.wall_ns))])
+
+
+def _rank(report: Report, batch: int) -> Ranking:
+    rows = [row for row in report.rows if row.batch == batch]
+    asked = report.plan.reference.get(batch)
+    reference = next((row for row in rows if row.id == asked), None)
+    base = reference.samples if reference is not None and timed(reference) else Samples()
+    control = stats.paired_ratio(report.control.get(batch, Samples()), base)
+    margin = stats.equivalence_margin(control)
+
+    standings = []
+    for row in rows:
+        latency = _latency(row.samples) if timed(row) else None
+        if latency is not None:
+            ratio = None if row is reference else stats.paired_ratio(row.samples, base)
+            comparison = Comparison.EQUIVALENT if row is reference else stats.compare(ratio, margin)
+            standings.append(Standing(row, latency, ratio, comparison))
+    standings.sort(key=lambda standing: standing.latency.value)
+
+    winners, between, more = _winners([s for s in standings if not parity_failed(s.row)], margin)
+    return Ranking(batch, reference, control, margin, tuple(standings), winners, between, more)
+
+
+def _winners(sound: list[Standing], margin: float) -> tuple[tuple[Standing, ...], Comparison, int | None]:
+    """The quickest and those not proven slower, what holds between them, and rounds that would decide."""
+    if not sound or sound[0].latency.interval is None:
+        return (), Comparison.UNDECIDED, None
+    quickest, *others = sound
+    winners, needed = [quickest], []
+    for other in others:
+        ratio = stats.paired_ratio(other.row.samples, quickest.row.samples)
+        verdict = stats.compare(ratio, margin)
+        if verdict is not Comparison.SLOWER:
+            winners.append(other)
+        if verdict is Comparison.UNDECIDED:
+            needed.append(stats.rounds_needed(ratio, margin))
+    between = Comparison.UNDECIDED if needed else Comparison.EQUIVALENT
+    known = [count for count in needed if count is not None]
+    return tuple(winners), between, max(known) if known and len(known) == len(needed) else None

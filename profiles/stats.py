@@ -1,0 +1,236 @@
+"""Statistics of latencies, computed from raw samples: medians, their intervals, paired ratios, verdicts.
+
+Everything rests on order statistics, so no noise model is assumed. The unit of evidence is the *round*: a round's
+value is the median of its timed calls, and two rows are compared by their ratio inside the same round, because rounds
+share what the machine was doing at that moment and calls of one turn are not independent.
+
+Functions take plain sequences of numbers (or `Samples`) and never raise for odd ones: what cannot be said is None.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+
+import numpy as np
+
+from keronyx.types import Cold, Samples
+
+LEVEL = 0.95
+"""Confidence of every interval that is printed."""
+
+MARGIN = 0.02
+"""Smallest relative difference worth a verdict: two rows within 2 % of each other are equivalent."""
+
+MOST_ROUNDS = 100_000
+"""An estimate of rounds needed above this is "never" in practice."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval. `level` is the confidence it achieves (0..1), at least the one asked for."""
+
+    low: float
+    high: float
+    level: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A median over `n` rounds with its interval; `interval` is None when `n` is too small for one (n < 6 at 95 %)."""
+
+    value: float
+    interval: Interval | None
+    n: int
+
+    def inverse(self) -> Estimate:
+        """The same estimate of 1/value: a latency ratio becomes a speed-up. The value must be positive."""
+        interval = self.interval
+        if interval is not None:
+            interval = Interval(1 / interval.high, 1 / interval.low, interval.level)
+        return Estimate(1 / self.value, interval, self.n)
+
+
+class Comparison(StrEnum):
+    """What the interval of a latency ratio says about a pair of rows."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    EQUIVALENT = "equivalent"
+    UNDECIDED = "undecided"
+
+
+# --- one row --------------------------------------------------------------------------------------------------------
+
+
+def median(values: Sequence[float]) -> float | None:
+    """Median, or None of nothing."""
+    # sorted() rather than numpy: a report holds thousands of rounds of a few calls, too small for an array to pay
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    if not ordered:
+        return None
+    return float(ordered[middle]) if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+@lru_cache(maxsize=256)
+def _order_statistic(n: int, level: float) -> tuple[int, float] | None:
+    """Index `low` (0-based) such that [x[low], x[n-1-low]] covers the median with at least `level`; and its coverage.
+
+    The number of samples below the median is Binomial(n, 1/2); `low` is the largest with P(X <= low) < (1-level)/2
+    (Conover, Practical Nonparametric Statistics, 3.2; what `scipy.stats.quantile_test` computes). Integers are exact.
+    """
+    numerator, denominator = ((1 - level) / 2).as_integer_ratio()
+    limit = -(-numerator * 2**n // denominator)
+    low, below, term = -1, 0, 1
+    while low + 1 < n and below + term < limit:
+        below += term
+        low += 1
+        term = term * (n - low) // (low + 1)
+    if low < 0:
+        return None
+    return low, 1 - 2 * (below / 2**n)
+
+
+def median_interval(values: Sequence[float], level: float = LEVEL) -> Interval | None:
+    """Order-statistic confidence interval of the median, or None where `level` cannot be reached (n < 6 at 95 %).
+
+    Valid for independent samples of any continuous distribution; conservative with ties. `Interval.level` is the
+    exact coverage, e.g. 0.9785 for n = 10. Source: Conover 3.2, as `scipy.stats.quantile_test`.
+    """
+    ranks = _order_statistic(len(values), level)
+    if ranks is None:
+        return None
+    low, coverage = ranks
+    ordered = sorted(values)
+    return Interval(float(ordered[low]), float(ordered[-1 - low]), coverage)
+
+
+def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate | None:
+    """Median with its order-statistic interval, or None of nothing."""
+    centre = median(values)
+    return None if centre is None else Estimate(centre, median_interval(values, level), len(values))
+
+
+def percentile(values: Sequence[float], q: float) -> float | None:
+    """The `q`-th percentile (q in 50..100, linear interpolation), or None when there are too few samples to claim it.
+
+    The largest of n samples lies above the percentile with probability 1 - (q/100)**n; below 95 % there is no upper
+    bound for it, so it is refused: n >= 29 for p90, 59 for p95, 299 for p99.
+    """
+    if not len(values) or 1 - (q / 100) ** len(values) < LEVEL:
+        return None
+    return float(np.percentile(np.asarray(values, dtype=float), q))
+
+
+def round_medians(rounds: Sequence[Sequence[float]]) -> tuple[float | None, ...]:
+    """One value per round, the median of its timed calls, in the samples' unit; None for a round without calls."""
+    return tuple(median(calls) for calls in rounds)
+
+
+def present(values: Sequence[float | None]) -> tuple[float, ...]:
+    """The values that are there."""
+    return tuple(value for value in values if value is not None)
+
+
+def calls(rounds: Sequence[Sequence[float]]) -> tuple[float, ...]:
+    """All timed calls of all rounds, in order."""
+    return tuple(call for one in rounds for call in one)
+
+
+def cpu_per_wall(samples: Samples) -> float | None:
+    """Median over rounds of CPU time / wall time: how many cores a row kept busy while its caller waited."""
+    ratios = [
+        sum(cpu) / sum(wall)
+        for wall, cpu in zip(samples.wall_ns, samples.cpu_ns, strict=False)
+        if len(wall) == len(cpu) and sum(wall) > 0
+    ]
+    return median(ratios)
+
+
+def cold_total_s(cold: Cold) -> float:
+    """Seconds from starting the process to the end of the first call."""
+    return cold.start_s + cold.import_s + cold.load_s + cold.compile_s + cold.first_call_s
+
+
+# --- pairs ----------------------------------------------------------------------------------------------------------
+
+
+def paired_ratio(row: Samples, reference: Samples, level: float = LEVEL) -> Estimate | None:
+    """Latency of `row` over latency of `reference`: below 1 means `row` is faster.
+
+    Log-ratios of the two medians of each round that both have, their median and its order-statistic interval,
+    exponentiated. Rounds where either value is not positive are left out; None when no round remains.
+    """
+    pairs = zip(round_medians(row.wall_ns), round_medians(reference.wall_ns), strict=False)
+    logs = [math.log(a / b) for a, b in pairs if a is not None and b is not None and a > 0 and b > 0]
+    found = estimate(logs, level)
+    if found is None:
+        return None
+    interval = found.interval
+    if interval is not None:
+        interval = Interval(math.exp(interval.low), math.exp(interval.high), interval.level)
+    return Estimate(math.exp(found.value), interval, found.n)
+
+
+def equivalence_margin(control: Estimate | None) -> float:
+    """The relative difference below which two rows count as equal: 2 %, or what the A/A' control shows if that is more.
+
+    `control` is the reference row's ratio to itself, whose truth is 1: neither its deviation from 1 nor half the
+    width of its interval (both in logarithms) can be told from a real difference of that size.
+    """
+    if control is None or not control.value > 0:
+        return MARGIN
+    seen = abs(math.log(control.value))
+    if control.interval is not None:
+        seen = max(seen, math.log(control.interval.high / control.interval.low) / 2)
+    return max(MARGIN, math.expm1(seen))
+
+
+def compare(ratio: Estimate | None, margin: float = MARGIN) -> Comparison:
+    """Verdict of a pair from its latency ratio.
+
+    FASTER or SLOWER when the whole interval lies beyond the margin, EQUIVALENT when it lies inside, else UNDECIDED.
+    Without an interval (too few rounds) a pair is always undecided.
+    """
+    if ratio is None or ratio.interval is None:
+        return Comparison.UNDECIDED
+    low, high = ratio.interval.low, ratio.interval.high
+    if high < 1 / (1 + margin):
+        return Comparison.FASTER
+    if low > 1 + margin:
+        return Comparison.SLOWER
+    if low >= 1 / (1 + margin) and high <= 1 + margin:
+        return Comparison.EQUIVALENT
+    return Comparison.UNDECIDED
+
+
+def rounds_needed(ratio: Estimate | None, margin: float = MARGIN) -> int | None:
+    """About how many more rounds would decide an undecided pair; 0 when decided, None when it cannot be said.
+
+    The interval's width shrinks with 1/sqrt(n), so n grows with the square of (half width / distance of the ratio
+    from the nearer edge of the margin).
+    """
+    if ratio is None or ratio.interval is None:
+        return None
+    if compare(ratio, margin) is not Comparison.UNDECIDED:
+        return 0
+    half_width = math.log(ratio.interval.high / ratio.interval.low) / 2
+    distance = abs(abs(math.log(ratio.value)) - math.log1p(margin))
+    if distance * math.sqrt(MOST_ROUNDS) <= half_width * math.sqrt(ratio.n):
+        return None
+    return max(1, math.ceil(ratio.n * (half_width / distance) ** 2) - ratio.n)
+
+
+def break_even_calls(
+    cold_s: float, reference_cold_s: float, latency_ms: float, reference_latency_ms: float
+) -> int | None:
+    """Number of calls after which a slower start has paid for itself; 0 when it starts no later, None for never."""
+    gain_s = (reference_latency_ms - latency_ms) / 1000
+    extra_s = cold_s - reference_cold_s
+    if not gain_s > 0 or not math.isfinite(extra_s) or not math.isfinite(extra_s / gain_s):
+        return None
+    return max(0, math.ceil(extra_s / gain_s))

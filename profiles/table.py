@@ -1,0 +1,315 @@
+"""The one table every format is made from: plain texts and machine values, nothing computed later than here.
+
+All texts are cleaned of control characters (`wording.clean`); escaping for a format is that format's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from keronyx.profiles import notes, stats, wording
+from keronyx.profiles.ranking import Ranking, Standing, parity_failed, rankings
+from keronyx.profiles.trust import trusted as trusted
+from keronyx.profiles.trust import vital_signs
+from keronyx.types import Report, Row, Status, Verdict
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column. `key` names it in CSV, unit included; `keep` is 0 for one that is always shown, and the higher it is,
+    the sooner the column is dropped where there is no room. `interval` says that its cells have `low` and `high`."""
+
+    key: str
+    header: str
+    unit: str = ""
+    align: Literal["left", "right"] = "left"
+    keep: int = 0
+    interval: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`text` for people, `value` (with the 95 % interval `low`..`high`) in the column's unit for programs."""
+
+    text: str = ""
+    value: float | str | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+Tone = Literal["winner", "timed", "wrong", "absent"]
+"""winner: fastest; timed: has a latency; wrong: has one, but its parity fails; absent: has none."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row. Where `message` is not empty (`reason: remedy`), it stands in place of all cells from `median_ms` on."""
+
+    label: str
+    row: Row
+    cells: tuple[Cell, ...]
+    message: str
+    tone: Tone
+
+
+@dataclass(frozen=True)
+class Ship:
+    """The recommendation for one batch: `choice` names rows (or says that there is none), `reasons` say why."""
+
+    label: str
+    choice: str
+    reasons: tuple[str, ...]
+
+    @property
+    def reason(self) -> str:
+        """All reasons in one text."""
+        return "; ".join(self.reasons)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A report ready to be written. `report` and `rankings` are what plots and raw facts are drawn from."""
+
+    name: str
+    facts: str
+    trusted: bool
+    trust_reasons: tuple[str, ...]
+    vital_signs: str
+    columns: tuple[Column, ...]
+    lines: tuple[Line, ...]
+    ships: tuple[Ship, ...]
+    notes: tuple[str, ...]
+    exports: tuple[str, ...]
+    environment: str
+    words: tuple[tuple[str, str], ...]
+    rankings: tuple[Ranking, ...]
+    report: Report
+
+    @property
+    def title(self) -> str:
+        """`unet:16 · 1x320x400x3 float32 · 1,968,931 parameters · 13.7 GFLOP · 2 threads · 30 rounds in 58 s`."""
+        return f"{self.name} · {self.facts}"
+
+    @property
+    def trust(self) -> str:
+        """`TRUSTED`, or `NOT TRUSTED: ` and why."""
+        return "TRUSTED" if self.trusted else f"NOT TRUSTED: {'; '.join(self.trust_reasons)}"
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What a cell needs beside its row."""
+
+    report: Report
+    ranking: Ranking
+    standing: Standing | None
+    label: Callable[[Row], str]
+
+
+def build(report: Report) -> Table:
+    """The table of a report: timed rows first (by batch, then median), all others in the order they were asked for."""
+    found = rankings(report)
+    batches, precisions = len(found), len({row.precision for row in report.rows})
+
+    def label(row: Row) -> str:
+        return wording.label(row, precisions > 1, batches > 1)
+
+    is_trusted, reasons = trusted(report, found)
+    columns = _columns(found, precisions > 1)
+    return Table(
+        name=wording.clean(report.model.name),
+        facts=notes.facts(report),
+        trusted=is_trusted,
+        trust_reasons=tuple(wording.clean(reason) for reason in reasons),
+        vital_signs=vital_signs(report, found),
+        columns=columns,
+        lines=_lines(report, found, columns, label),
+        ships=tuple(_ship(ranking, label, is_trusted, batches > 1) for ranking in found),
+        notes=notes.remarks(report, label),
+        exports=notes.exports(report),
+        environment=notes.environment(report),
+        words=notes.words(found, label),
+        rankings=found,
+        report=report,
+    )
+
+
+def _columns(found: tuple[Ranking, ...], precision: bool) -> tuple[Column, ...]:
+    references = {ranking.reference.runtime for ranking in found if ranking.reference is not None}
+    versus = f"vs {wording.clean(references.pop())}" if len(references) == 1 else "vs reference"
+    columns = [Column("runtime", "runtime"), Column("provider", "provider")]
+    if precision:
+        columns.append(Column("precision", "precision"))
+    if len(found) > 1:
+        columns.append(Column("batch", "batch", align="right"))
+    return (
+        *columns,
+        Column("status", "status"),
+        Column("median_ms", "median ms [95 %]", "ms", interval=True),
+        Column("speedup", versus, "x", interval=True),
+        Column("p95_ms", "p95 ms", "ms", "right", keep=4),
+        Column("cpu_per_wall", "cpu/wall", "", "right", keep=3),
+        Column("cold_s", "cold s", "s", "right", keep=1),
+        Column("peak_rss_mib", "RSS MiB", "MiB", "right", keep=2),
+        Column("artifact_mib", "file MiB", "MiB", "right", keep=5),
+        Column("parity", "parity"),
+        Column("note", "note"),
+    )
+
+
+def _lines(
+    report: Report, found: tuple[Ranking, ...], columns: tuple[Column, ...], label: Callable[[Row], str]
+) -> tuple[Line, ...]:
+    lines, shown = [], set()
+    for ranking in found:
+        winners = {id(standing) for standing in ranking.winners}
+        for standing in ranking.standings:
+            context = _Context(report, ranking, standing, label)
+            cells = tuple(_CELLS[column.key](standing.row, context) for column in columns)
+            tone: Tone = "winner" if id(standing) in winners else "timed"
+            if parity_failed(standing.row):
+                tone = "wrong"
+            lines.append(Line(label(standing.row), standing.row, cells, "", tone))
+            shown.add(id(standing.row))
+
+    order = {row_id: place for place, row_id in enumerate(report.plan.rows)}
+    absent = sorted((row for row in report.rows if id(row) not in shown), key=lambda row: order.get(row.id, len(order)))
+    by_batch = {ranking.batch: ranking for ranking in found}
+    for row in absent:
+        message = notes.why_absent(row)
+        context = _Context(report, by_batch[row.batch], None, label)
+        cells = tuple(_CELLS[column.key](row, context) if column.key in _NAMING else Cell() for column in columns)
+        cells = (*cells[:-1], Cell(message, message))
+        lines.append(Line(label(row), row, cells, message, "absent"))
+    return tuple(lines)
+
+
+# --- cells ----------------------------------------------------------------------------------------------------------
+
+
+def _text(text: str) -> Cell:
+    text = wording.clean(text)
+    return Cell(text, text)
+
+
+def _median(row: Row, context: _Context) -> Cell:
+    latency = context.standing.latency if context.standing else None
+    if latency is None:
+        return Cell()
+    interval = latency.interval
+    bounds = (interval.low, interval.high) if interval else (None, None)
+    return Cell(wording.milliseconds(latency), latency.value, *bounds)
+
+
+def _speedup(row: Row, context: _Context) -> Cell:
+    if row is context.ranking.reference:
+        return Cell("1 (reference)", 1.0)
+    if context.standing is None or context.standing.ratio is None:
+        return Cell()
+    speedup = context.standing.ratio.inverse()
+    bounds = (speedup.interval.low, speedup.interval.high) if speedup.interval else (None, None)
+    return Cell(wording.ratio(speedup), speedup.value, *bounds)
+
+
+def _p95(row: Row, context: _Context) -> Cell:
+    value = stats.percentile([call / 1e6 for call in stats.calls(row.samples.wall_ns)], 95)
+    return Cell(wording.number(value), value)
+
+
+def _cpu_per_wall(row: Row, context: _Context) -> Cell:
+    value = stats.cpu_per_wall(row.samples)
+    return Cell("" if value is None else f"{value:.2f}", value)
+
+
+def _cold(row: Row, context: _Context) -> Cell:
+    value = stats.cold_total_s(row.cold) if row.cold else None
+    return Cell(wording.seconds(value), value)
+
+
+def _rss(row: Row, context: _Context) -> Cell:
+    value = row.cold.peak_rss_mib if row.cold else None
+    return Cell("" if value is None else f"{value:,.0f}", value)
+
+
+def _artifact(row: Row, context: _Context) -> Cell:
+    value = None if row.artifact_bytes is None else row.artifact_bytes / 2**20
+    return Cell(wording.number(value, 3), value)
+
+
+def _parity(row: Row, context: _Context) -> Cell:
+    parity = row.parity
+    if parity is None or parity.verdict is Verdict.NOT_RUN:
+        return Cell("-", "not run")
+    if parity.verdict is Verdict.FAIL:
+        failed = ", ".join(gate.name for gate in parity.gates if gate.verdict is Verdict.FAIL)
+        return _text(f"FAIL {failed}".strip())
+    worst = max((output.relative_rms for output in parity.outputs), default=None)
+    return _text(f"pass {wording.scientific(worst)}".strip())
+
+
+def _note(row: Row, context: _Context) -> Cell:
+    return _text(notes.about(row, context.standing, context.ranking, context.label)) if context.standing else Cell()
+
+
+_CELLS: dict[str, Callable[[Row, _Context], Cell]] = {
+    "runtime": lambda row, _: _text(row.runtime),
+    "provider": lambda row, _: _text(row.provider),
+    "precision": lambda row, _: _text(row.precision),
+    "batch": lambda row, _: Cell(str(row.batch), row.batch),
+    "status": lambda row, _: _text(row.status.value),
+    "median_ms": _median,
+    "speedup": _speedup,
+    "p95_ms": _p95,
+    "cpu_per_wall": _cpu_per_wall,
+    "cold_s": _cold,
+    "peak_rss_mib": _rss,
+    "artifact_mib": _artifact,
+    "parity": _parity,
+    "note": _note,
+}
+_NAMING = frozenset({"runtime", "provider", "precision", "batch", "status"})
+
+
+# --- recommendation -------------------------------------------------------------------------------------------------
+
+
+def _ship(ranking: Ranking, label: Callable[[Row], str], is_trusted: bool, several: bool) -> Ship:
+    head = f"Ship at batch {ranking.batch}" if several else "Ship"
+    if not ranking.winners:
+        sound = any(not parity_failed(standing.row) for standing in ranking.standings)
+        reason = "too few rounds to rank the rows" if sound else "no row was both timed and gave the right answers"
+        return Ship(head, "nothing yet", (reason,))
+    rows = [standing.row for standing in ranking.winners]
+    return Ship(head, " or ".join(map(label, rows)), tuple(_reasons(ranking, label, is_trusted)))
+
+
+def _reasons(ranking: Ranking, label: Callable[[Row], str], is_trusted: bool) -> list[str]:
+    reasons = [] if is_trusted else ["provisional, the measurement is not trusted"]
+    winners, reference = ranking.winners, ranking.reference
+    if len(winners) > 1 and ranking.between_winners is stats.Comparison.EQUIVALENT:
+        reasons.append(f"equivalent within {wording.share(ranking.margin)}")
+    elif len(winners) > 1:
+        more = f": about {ranking.more_rounds:,} more rounds" if ranking.more_rounds else ""
+        reasons.append(f"undecided between them{more}")
+    quickest = winners[0]
+    if quickest.ratio is not None and reference is not None:
+        reasons.append(f"{wording.ratio(quickest.ratio.inverse())} the speed of {label(reference)}")
+    elif len(winners) == 1:
+        reasons.append("the reference itself: no other row is faster")
+    unchecked = [s.row for s in winners if s.row is not reference and not _checked(s.row)]
+    if unchecked:
+        reasons.append(f"parity not run: {', '.join(map(label, unchecked))}")
+    partial = [standing.row for standing in winners if standing.row.status is Status.PARTIAL]
+    if partial:
+        reasons.append(f"partly on another provider: {', '.join(map(label, partial))}")
+    memory = [(s.row.cold.peak_rss_mib, label(s.row)) for s in winners if s.row.cold is not None]
+    if len(memory) == len(winners) > 1:
+        least, name = min(memory)
+        reasons.append(f"{name} needs the least memory ({least:,.0f} MiB)")
+    return reasons
+
+
+def _checked(row: Row) -> bool:
+    return row.parity is not None and row.parity.verdict is not Verdict.NOT_RUN

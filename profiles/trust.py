@@ -1,0 +1,84 @@
+"""Whether a measurement can be believed, and why not."""
+
+from __future__ import annotations
+
+import math
+
+from keronyx.profiles import stats, wording
+from keronyx.profiles.ranking import Ranking, rankings
+from keronyx.types import Report
+
+LEAST_ROUNDS = 6
+"""Below this an order-statistic interval of the median cannot reach 95 %."""
+
+MOST_STEAL = 0.05
+"""Share of CPU time taken by the hypervisor, averaged over rounds."""
+
+MOST_OTHER = 0.10
+"""Share of CPU time used by other processes in the median round."""
+
+
+def trusted(report: Report, found: tuple[Ranking, ...] | None = None) -> tuple[bool, tuple[str, ...]]:
+    """Whether the run measured what it claims, and every reason why not (empty when it did).
+
+    Not trusted: an A/A' control whose interval excludes 1 by more than 2 %, or that is missing; fewer than 6 rounds;
+    steal above 5 % of CPU time on average; other processes above 10 % of CPU time in the median round.
+    `found` are the report's rankings where they are known already.
+    """
+    reasons: list[str] = []
+    found = rankings(report) if found is None else found
+    for ranking in found:
+        where = f" at batch {ranking.batch}" if len(found) > 1 else ""
+        reasons += [reason + where for reason in _control_reasons(ranking)]
+    if not found:
+        reasons.append("the report has no rows")
+    steal, other = _steal(report), _other(report)
+    if steal is not None and not steal <= MOST_STEAL:
+        reasons.append(
+            f"the hypervisor took {wording.share(steal)} of the CPU time (limit {wording.share(MOST_STEAL)})"
+        )
+    if other is not None and not other <= MOST_OTHER:
+        limit = wording.share(MOST_OTHER)
+        reasons.append(f"other processes used {wording.share(other)} of the CPU time (limit {limit})")
+    return not reasons, tuple(reasons)
+
+
+def _control_reasons(ranking: Ranking) -> list[str]:
+    if not ranking.standings:
+        return ["no row was timed"]
+    control = ranking.control
+    if control is None:
+        return ["no A/A' control: the reference row was not timed twice"]
+    if control.n < LEAST_ROUNDS or control.interval is None:
+        return [f"too few rounds to say ({control.n}, at least {LEAST_ROUNDS})"]
+    if control.interval.low > 1 + stats.MARGIN or control.interval.high < 1 / (1 + stats.MARGIN):
+        return [f"the reference differs from itself: A/A' {wording.ratio(control, '', 4)}"]
+    return []
+
+
+def _steal(report: Report) -> float | None:
+    readings = [one.steal for one in report.rounds if math.isfinite(one.steal)]
+    return sum(readings) / len(readings) if readings else None
+
+
+def _other(report: Report) -> float | None:
+    return stats.median([one.other for one in report.rounds if math.isfinite(one.other)])
+
+
+def vital_signs(report: Report, found: tuple[Ranking, ...]) -> str:
+    """The figures behind the verdict: `A/A' 1.004 [0.991, 1.020] · cpu/wall 1.94 on 2 threads · steal 0.1 %`."""
+    signs = []
+    for ranking in found:
+        where = f" (batch {ranking.batch})" if len(found) > 1 else ""
+        if ranking.control is not None:
+            signs.append(f"A/A' {wording.ratio(ranking.control, '', 4)}{where}")
+        busy = stats.cpu_per_wall(ranking.reference.samples) if ranking.reference is not None else None
+        if busy is not None:
+            threads = f"{report.plan.threads} thread" + ("" if report.plan.threads == 1 else "s")
+            signs.append(f"cpu/wall {busy:.2f} on {threads}{where}")
+    steal, other = _steal(report), _other(report)
+    if steal is not None:
+        signs.append(f"steal {wording.share(steal)}")
+    if other is not None:
+        signs.append(f"others {wording.share(other)}")
+    return " · ".join(signs)

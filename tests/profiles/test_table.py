@@ -1,0 +1,282 @@
+"""What the table says: who is fastest, who may not be, what is trusted, and that no absent row has a figure."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from keronyx.profiles import table, wording
+from keronyx.profiles.table import Line, Table
+from keronyx.types import TIMED, Report, Row, Samples, Status, Verdict
+
+
+def line(built: Table, row_id: str) -> Line:
+    return next(one for one in built.lines if one.row.id == row_id)
+
+
+def cell(built: Table, row_id: str, key: str) -> str:
+    place = [column.key for column in built.columns].index(key)
+    return line(built, row_id).cells[place].text
+
+
+def edited(report: Report, row_id: str, **changes: object) -> Report:
+    rows = tuple(dataclasses.replace(row, **changes) if row.id == row_id else row for row in report.rows)
+    return dataclasses.replace(report, rows=rows)
+
+
+def first_rounds(report: Report, count: int) -> Report:
+    def cut(samples: Samples) -> Samples:
+        return Samples(samples.wall_ns[:count], samples.cpu_ns[:count])
+
+    return dataclasses.replace(
+        report,
+        rows=tuple(dataclasses.replace(row, samples=cut(row.samples)) for row in report.rows),
+        control={batch: cut(samples) for batch, samples in report.control.items()},
+        rounds=report.rounds[:count],
+    )
+
+
+def scaled(samples: Samples, factor: float) -> Samples:
+    return Samples(tuple(tuple(int(factor * call) for call in one) for one in samples.wall_ns), samples.cpu_ns)
+
+
+# --- rows
+
+
+def test_title_says_what_was_measured(report: Report) -> None:
+    assert table.build(report).title == (
+        "unet:16 · 1x320x400x3 float32 · 1,968,931 parameters · 13.7 GFLOP · 2 threads · 30 rounds in 58 s"
+    )
+
+
+def test_timed_rows_are_sorted_by_median_and_the_others_follow_in_plan_order(report: Report) -> None:
+    order = [one.row.id.removesuffix("/fp32/1") for one in table.build(report).lines]
+    assert order == [
+        "openvino-lossy/cpu",
+        "openvino/cpu",
+        "litert/cpu",
+        "ort/cpu",
+        "ort/cuda",
+        "tf-xla/cpu",
+        "tf-optimized/cpu",
+        "tf-graph/cpu",
+        "tf-eager/cpu",
+        "ort/tensorrt",
+        "tf-graph/cuda",
+        "litert/gpu",
+        "tf-xla/cuda",
+    ]
+
+
+def test_row_that_did_not_run_as_asked_shows_its_reason_and_no_figure(report: Report) -> None:
+    built = table.build(report)
+    absent = [one for one in built.lines if one.row.status not in TIMED]
+    assert {one.row.status for one in absent} == set(Status) - TIMED
+    for one in absent:
+        assert one.message.startswith(one.row.reason) and one.message.endswith(one.row.remedy)
+        shown = {column.key for column, cell in zip(built.columns, one.cells, strict=True) if cell.text}
+        assert shown == {"runtime", "provider", "status", "note"}
+
+
+def test_timed_status_without_a_single_call_is_absent_too(report: Report) -> None:
+    built = table.build(edited(report, "ort/cpu/fp32/1", samples=Samples(((), ()), ((), ()))))
+    assert line(built, "ort/cpu/fp32/1").message == "no call was timed"
+
+
+def test_reference_row_is_marked_and_others_carry_a_speed_up_with_interval(report: Report) -> None:
+    built = table.build(report)
+    assert cell(built, "tf-graph/cpu/fp32/1", "speedup") == "1 (reference)"
+    assert cell(built, "litert/cpu/fp32/1", "speedup").startswith("1.7")
+    place = [column.key for column in built.columns].index("speedup")
+    found = line(built, "litert/cpu/fp32/1").cells[place]
+    assert found.low < found.value < found.high
+    assert found.text == f"{found.value:.2f}x [{found.low:.2f}, {found.high:.2f}]"
+
+
+def test_p95_is_empty_below_59_calls(report: Report) -> None:
+    assert cell(table.build(report), "ort/cpu/fp32/1", "p95_ms")
+    assert not cell(table.build(first_rounds(report, 29)), "ort/cpu/fp32/1", "p95_ms")
+
+
+def test_batch_and_precision_are_columns_only_when_there_is_more_than_one(report: Report) -> None:
+    assert not {"batch", "precision"} & {column.key for column in table.build(report).columns}
+    more = edited(report, "litert/cpu/fp32/1", precision="int8", batch=8)
+    assert {"batch", "precision"} <= {column.key for column in table.build(more).columns}
+
+
+def test_rows_of_another_batch_are_not_compared(report: Report) -> None:
+    built = table.build(edited(report, "openvino/cpu/fp32/1", batch=8))
+    assert not cell(built, "openvino/cpu/fp32/1", "speedup")
+    assert cell(built, "litert/cpu/fp32/1", "note") == "fastest"
+    assert [ship.label for ship in built.ships] == ["Ship at batch 1", "Ship at batch 8"]
+
+
+def test_missing_reference_leaves_ratios_empty(report: Report) -> None:
+    built = table.build(edited(report, "tf-graph/cpu/fp32/1", status=Status.FAILED, reason="killed"))
+    assert not cell(built, "litert/cpu/fp32/1", "speedup")
+    assert cell(built, "litert/cpu/fp32/1", "median_ms")
+    assert not built.trusted
+
+
+# --- fastest
+
+
+def test_rows_that_cannot_be_told_apart_are_tied(report: Report) -> None:
+    built = table.build(report)
+    assert cell(built, "openvino/cpu/fp32/1", "note") == "fastest (tie)"
+    assert cell(built, "litert/cpu/fp32/1", "note") == "fastest (tie)"
+    assert "fastest" not in cell(built, "ort/cpu/fp32/1", "note")
+    assert built.ships[0].choice == "openvino/cpu or litert/cpu"
+
+
+def test_single_fastest_row_is_named_with_its_speed_up(report: Report) -> None:
+    slower = scaled(next(row for row in report.rows if row.runtime == "litert").samples, 1.2)
+    built = table.build(edited(report, "litert/cpu/fp32/1", samples=slower))
+    assert cell(built, "openvino/cpu/fp32/1", "note") == "fastest"
+    assert built.ships[0].choice == "openvino/cpu"
+    assert "the speed of tf-graph/cpu" in built.ships[0].reason
+
+
+def test_undecided_tie_says_how_many_rounds_would_decide(report: Report) -> None:
+    rows = {row.id: row for row in report.rows}
+    wall = rows["openvino/cpu/fp32/1"].samples.wall_ns
+    noisy = tuple((int(one[0] * (1.22 if place % 3 else 0.95)),) for place, one in enumerate(wall[:12]))
+    built = table.build(edited(report, "litert/cpu/fp32/1", samples=Samples(noisy)))
+    assert "undecided between them: about" in built.ships[0].reason
+
+
+def test_row_with_wrong_answers_is_never_the_winner_nor_named_to_ship(report: Report) -> None:
+    built = table.build(report)
+    wrong = built.lines[0]
+    assert wrong.row.runtime == "openvino-lossy" and wrong.tone == "wrong"
+    assert cell(built, wrong.row.id, "parity") == "FAIL argmax"
+    assert "fastest" not in cell(built, wrong.row.id, "note")
+    assert "lossy" not in built.ships[0].choice + built.ships[0].reason
+
+
+def test_nothing_is_shipped_when_every_row_is_wrong(report: Report) -> None:
+    failed = next(row.parity for row in report.rows if row.runtime == "openvino-lossy")
+    rows = tuple(dataclasses.replace(row, parity=failed) for row in report.rows)
+    ship = table.build(dataclasses.replace(report, rows=rows)).ships[0]
+    assert ship.choice == "nothing yet" and "right answers" in ship.reason
+
+
+def test_unchecked_winner_is_shipped_only_with_that_said(report: Report) -> None:
+    built = table.build(edited(report, "litert/cpu/fp32/1", parity=None))
+    assert "parity not run: litert/cpu" in built.ships[0].reason
+    assert cell(built, "litert/cpu/fp32/1", "parity") == "-"
+
+
+def test_five_rounds_rank_nobody(report: Report) -> None:
+    built = table.build(first_rounds(report, 5))
+    assert built.ships[0].choice == "nothing yet"
+    assert not any("fastest" in one.cells[-1].text for one in built.lines)
+
+
+# --- notes
+
+
+def test_partial_row_says_what_ran_elsewhere(report: Report) -> None:
+    note = cell(table.build(report), "ort/cuda/fp32/1", "note")
+    expected = "ran elsewhere: Resize_1, Resize_2, Shape_7 and 1 more (CPUExecutionProvider 12.0 % of kernel time)"
+    assert note == expected
+
+
+@pytest.mark.parametrize(
+    ("factor", "expected"),
+    [
+        (0.9, "compile 12 s: repays after "),
+        (1.2, "compile 12 s: never repays its compile"),
+    ],
+)
+def test_long_compile_says_when_it_repays(report: Report, factor: float, expected: str) -> None:
+    samples = scaled(report.rows[0].samples, factor)
+    assert expected in cell(
+        table.build(edited(report, "tf-xla/cpu/fp32/1", samples=samples)), "tf-xla/cpu/fp32/1", "note"
+    )
+
+
+def test_evidence_is_in_the_note(report: Report) -> None:
+    assert "733 -> 104 ops" in cell(table.build(report), "tf-optimized/cpu/fp32/1", "note")
+
+
+def test_every_warning_is_in_the_report(report: Report) -> None:
+    notes = table.build(report).notes
+    assert "the CPU frequency governor could not be read" in notes
+    assert "tf-xla/cpu: the first compile used 1 core" in notes
+
+
+def test_exports_say_time_and_peak_memory(report: Report) -> None:
+    assert table.build(report).exports[0] == (
+        "onnx unet-16.onnx: 7.75 MiB, made in 9.4 s, peak memory 1,830 MiB (168 -> 88 nodes)"
+    )
+
+
+# --- trust
+
+
+def test_sound_run_is_trusted(report: Report) -> None:
+    assert table.trusted(report) == (True, ())
+    assert table.build(report).vital_signs.startswith("A/A' 1.0")
+
+
+def readings(report: Report, **changes: float) -> Report:
+    return dataclasses.replace(report, rounds=tuple(dataclasses.replace(one, **changes) for one in report.rounds))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda r: dataclasses.replace(r, control={1: scaled(r.control[1], 1.1)}), "differs from itself"),
+        (lambda r: dataclasses.replace(r, control={1: scaled(r.control[1], 0.9)}), "differs from itself"),
+        (lambda r: dataclasses.replace(r, control={}), "no A/A' control"),
+        (lambda r: readings(r, steal=0.06), "hypervisor"),
+        (lambda r: readings(r, other=0.11), "other processes"),
+        (lambda r: first_rounds(r, 5), "too few rounds to say"),
+        (lambda r: dataclasses.replace(r, rows=()), "no rows"),
+    ],
+)
+def test_spoiled_run_is_not_trusted_and_says_why(
+    report: Report, spoil: Callable[[Report], Report], reason: str
+) -> None:
+    spoiled = spoil(report)
+    verdict, reasons = table.trusted(spoiled)
+    assert not verdict and len(reasons) == 1 and reason in reasons[0]
+    assert table.build(spoiled).trust.startswith("NOT TRUSTED: ")
+
+
+def test_limits_of_trust_themselves_are_trusted(report: Report) -> None:
+    assert table.trusted(readings(first_rounds(report, 6), steal=0.05, other=0.10)) == (True, ())
+
+
+def test_untrusted_recommendation_is_provisional(report: Report) -> None:
+    assert "provisional" in table.build(readings(report, steal=0.5)).ships[0].reason
+
+
+def test_noisy_control_widens_what_counts_as_equal(report: Report) -> None:
+    spoiled = dataclasses.replace(report, control={1: scaled(report.control[1], 1.1)})
+    assert table.build(spoiled).rankings[0].margin == pytest.approx(0.1, abs=0.01)
+    assert "equivalent to tf-graph/cpu" in cell(table.build(spoiled), "tf-optimized/cpu/fp32/1", "note")
+
+
+# --- words
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(110.34, "110.3"), (0.031239, "0.03124"), (1234.5, "1,234"), (0.0, "0"), (None, "")]
+)
+def test_figures_have_four_digits(value: float | None, text: str) -> None:
+    assert wording.number(value) == text
+
+
+def test_clean_text_is_one_printable_line_of_bounded_length() -> None:
+    assert wording.clean("a\x1b[31mb\r\n\u202ec\u200bd") == "a [31mb c d"
+    assert len(wording.clean("x" * 10_000)) == wording.LONGEST
+
+
+def test_parity_not_run_is_a_dash(report: Report) -> None:
+    def not_run(row: Row) -> Row:
+        return dataclasses.replace(row, parity=row.parity and dataclasses.replace(row.parity, verdict=Verdict.NOT_RUN))
+
+    built = table.build(dataclasses.replace(report, rows=tuple(map(not_run, report.rows))))
+    assert cell(built, "litert/cpu/fp32/1", "parity") == "-"
