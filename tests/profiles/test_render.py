@@ -138,6 +138,7 @@ def test_csv_has_machine_values_and_intervals(report: Report) -> None:
     assert float(found["median_ms_low"]) < float(found["median_ms"]) < float(found["median_ms_high"])
     assert float(found["peak_rss_mib"]) == 260.0 and found["trusted"] == "yes"
     assert by_id["ort/tensorrt/fp32/1"]["median_ms"] == ""
+    assert by_id["tf-graph/cpu/fp32/1"]["speedup"] == "1.0"
 
 
 def test_csv_holds_no_formula(hostile_report: Report) -> None:
