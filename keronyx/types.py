@@ -219,13 +219,16 @@ class Gate:
 class OutputDifference:
     """How far one output is from the reference, over all parity inputs.
 
-    `relative_rms` is RMS(error) / RMS(reference); `argmax_flips` the share of positions whose argmax over the last
-    axis differs (None when the last axis has fewer than two entries); `worst_index` locates `max_abs`.
+    In units of RMS(reference): `relative_rms` is the RMS of the error, `typical` its 99th percentile. `outliers` is the
+    share of values whose error passes 1 % of it; `argmax_flips` the share of positions whose argmax over the last axis
+    differs (None when the last axis has fewer than two entries); `worst_index` locates `max_abs`.
     """
 
     name: str
     max_abs: float
     relative_rms: float
+    typical: float
+    outliers: float
     cosine: float
     argmax_flips: float | None
     worst_index: tuple[int, ...]

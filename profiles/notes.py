@@ -153,7 +153,7 @@ def words(found: tuple[Ranking, ...], label: Callable[[Row], str]) -> tuple[tupl
         ("p95", "over all calls; empty below 59 of them, which is too few to claim it"),
         ("cpu/wall", "cores kept busy while the caller waits"),
         ("cold", "process start, import, load, compile and first call, measured once"),
-        ("parity", f"worst relative RMS error of an output against {_parity_reference(found)}"),
+        ("parity", f"99th percentile of the error over the RMS of {_parity_reference(found)}, worst output"),
         ("A/A'", f"{reference} timed a second time in every round, against itself: the truth is 1"),
     )
 

@@ -13,9 +13,16 @@ import numpy as np
 
 from keronyx.types import Array, Gate, OutputDifference, Parity, TensorSpec, Verdict
 
-RELATIVE_RMS = 1e-3
-"""Most RMS(error)/RMS(reference) of a float32 row. Correct float32 conversions stay below 1e-5 on smooth networks and
-reach a few 1e-4 where single labels flip (networks that choose by equality, such as ENet's un-pooling)."""
+TYPICAL = 3e-4
+"""Most `typical` error of a float32 row. Rounding left 4e-6 (model-v4), 3e-5 (unet:16) and 8e-5 (enet) where it was
+measured; one filter of 2 % too much left 1e-4 to 1e-1. One fixed limit cannot separate the two in every network."""
+
+OUTLIER = 1e-2
+"""An error above this share of RMS(reference) is an outlier."""
+
+OUTLIERS = 1e-3
+"""Most share of outliers. Correct float32 rows have some in networks that choose by equality: in ENet one un-pooling
+window that is nearly tied may go to another pixel, and moves some hundred values of 384,000."""
 
 ARGMAX_FLIPS = 1e-3
 """Most share of positions whose argmax may differ: ties and near-ties do flip in float32."""
@@ -49,10 +56,7 @@ def check(answers: Answers, reference: Answers, expected: tuple[TensorSpec, ...]
                 _difference(spec.name, [a[k] for a in answers.arrays], [r[k] for r in reference.arrays])
                 for k, spec in enumerate(expected)
             )
-            worst = max(differences, key=lambda d: d.relative_rms)
-            said = f"relative RMS error {worst.relative_rms:.1e}, largest error {worst.max_abs:.1e} ({worst.name})"
-            wrong = worst.relative_rms > RELATIVE_RMS
-            if not failed("tensor", f"{said}, more than {RELATIVE_RMS:g}" if wrong else None, said):
+            if not failed("tensor", *_tensor(differences)):
                 failed("argmax", *_argmax(differences))
     for name in ("structure", "finite", "tensor", "argmax")[len(gates) :]:
         gates.append(Gate(name, Verdict.NOT_RUN, "an earlier gate failed"))
@@ -89,6 +93,17 @@ def _finite(answers: Answers, reference: Answers, expected: tuple[TensorSpec, ..
     return None
 
 
+def _tensor(differences: Sequence[OutputDifference]) -> tuple[str | None, str]:
+    """The problem, if any, and what to say otherwise."""
+    for d in differences:
+        if not d.typical <= TYPICAL:
+            return f"typical error of {d.name} is {d.typical:.1e} of its RMS, more than {TYPICAL:g}", ""
+        if d.outliers > OUTLIERS:
+            return f"{d.outliers:.2g} of {d.name} is off by over {OUTLIER:g} of its RMS, more than {OUTLIERS:g}", ""
+    worst = max(differences, key=lambda d: d.typical)
+    return None, f"typical error {worst.typical:.1e} of RMS, largest error {worst.max_abs:.1e} ({worst.name})"
+
+
 def _difference(name: str, actual: Sequence[Array], reference: Sequence[Array]) -> OutputDifference:
     """Error figures of one output over all inputs, in float64."""
     a = np.stack([np.asarray(x, np.float64) for x in actual])
@@ -104,11 +119,18 @@ def _difference(name: str, actual: Sequence[Array], reference: Sequence[Array]) 
     flips = None
     if a.ndim > 1 and a.shape[-1] > 1:
         flips = float(np.mean(a.argmax(-1) != b.argmax(-1)))
-    relative = rms / scale if scale else (0.0 if rms == 0 else float("inf"))
+    if scale:
+        relative, typical = rms / scale, float(np.quantile(error, 0.99)) / scale
+        outliers = float(np.mean(error > OUTLIER * scale))
+    else:
+        relative = typical = 0.0 if rms == 0 else float("inf")
+        outliers = float(np.mean(error > 0)) if error.size else 0.0
     return OutputDifference(
         name,
         float(error.max(initial=0)),
         relative,
+        typical,
+        outliers,
         cosine,
         flips,
         tuple(int(i) for i in worst),

@@ -177,12 +177,15 @@ def _lines(
     order = {row_id: place for place, row_id in enumerate(report.plan.rows)}
     absent = sorted((row for row in report.rows if id(row) not in shown), key=lambda row: order.get(row.id, len(order)))
     by_batch = {ranking.batch: ranking for ranking in found}
+    said: dict[str, str] = {}
     for row in absent:
         message = notes.why_absent(row)
+        first = said.setdefault(message, label(row))
+        shorter = message if first == label(row) else f"as {first}"
         context = _Context(report, by_batch[row.batch], None, label)
         cells = tuple(_CELLS[column.key](row, context) if column.key in _NAMING else Cell() for column in columns)
-        cells = (*cells[:-1], Cell(message, message))
-        lines.append(Line(label(row), row, cells, message, "absent"))
+        cells = (*cells[:-1], Cell(shorter, message))
+        lines.append(Line(label(row), row, cells, shorter, "absent"))
     return tuple(lines)
 
 
@@ -245,7 +248,7 @@ def _parity(row: Row, context: _Context) -> Cell:
     if parity.verdict is Verdict.FAIL:
         failed = ", ".join(gate.name for gate in parity.gates if gate.verdict is Verdict.FAIL)
         return _text(f"FAIL {failed}".strip())
-    worst = max((output.relative_rms for output in parity.outputs), default=None)
+    worst = max((output.typical for output in parity.outputs), default=None)
     return _text(f"pass {wording.scientific(worst)}".strip())
 
 
