@@ -53,7 +53,16 @@ def _parity(verdict: Verdict, relative_rms: float, flips: float) -> Parity:
         Gate("argmax", verdict, f"{100 * flips:.1f} % of positions differ, 0.1 % allowed"),
     )
     output = OutputDifference(
-        "softmax", 40 * relative_rms, relative_rms, relative_rms, 0.0, 1 - relative_rms**2, flips, (3, 17, 211, 4), 0.731, 0.7309
+        "softmax",
+        40 * relative_rms,
+        relative_rms,
+        relative_rms,
+        0.0,
+        1 - relative_rms**2,
+        flips,
+        (3, 17, 211, 4),
+        0.731,
+        0.7309,
     )
     return Parity(verdict, "keras float32", 4, gates, (output,))
 
