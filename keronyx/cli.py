@@ -163,7 +163,12 @@ def profile(
     runtimes: Annotated[str | None, typer.Option(help="Only these runtimes, comma-separated.")] = None,
     batch: Annotated[str, typer.Option(metavar="N,...", help="Batch sizes, each a set of rows.")] = "1",
     threads: Annotated[int, typer.Option(min=0, help="Threads of every runtime; 0 is all usable cores.")] = 0,
-    budget: Annotated[str, typer.Option(metavar="TIME", help="Time for measuring: 60s, 5m.")] = "60s",
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Time for measuring: 60s, 5m. Without it 60 s, or up to 180 s for ten rounds."
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds at most.")] = 400,
     data: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of images to feed (or its CameraRGB).")
@@ -207,7 +212,7 @@ def profile(
             runtimes=_names(runtimes, "--runtimes") if runtimes is not None else None,
             batches=tuple(_positive(value, "--batch") for value in _names(batch, "--batch")),
             threads=threads,
-            budget_s=_duration(budget, "--budget"),
+            budget_s=_duration(budget, "--budget") if budget is not None else None,
             max_rounds=rounds,
             timeout_s=_duration(timeout, "--timeout"),
             memory_limit_mib=memory_limit,

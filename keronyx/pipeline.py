@@ -49,6 +49,10 @@ PARITY_INPUTS = 4
 WARMUP_CALLS = 4
 """Calls before rounds begin, after the first: ONNX Runtime needs three. Their outputs are those parity looks at."""
 
+DEFAULT_BUDGET_S = (60.0, 180.0)
+ENOUGH_ROUNDS = 10
+"""Without a budget, measuring may take the first of these, or up to the second to get that many rounds."""
+
 INTERRUPTED = "interrupted"
 
 
@@ -70,13 +74,14 @@ class Silent:
 
 @dataclass(frozen=True)
 class ProfileOptions:
-    """What `profile` was asked for. `runtimes` None means all; `threads` 0 all usable cores."""
+    """What `profile` was asked for. `runtimes` None means all; `threads` 0 all usable cores; `budget_s` None what ten
+    rounds need, between one minute and three."""
 
     providers: tuple[str, ...] = ("cpu",)
     runtimes: tuple[str, ...] | None = None
     batches: tuple[int, ...] = (1,)
     threads: int = 0
-    budget_s: float = 60.0
+    budget_s: float | None = None
     max_rounds: int = 400
     turn_ms: float = 20.0
     timeout_s: float = 300.0
@@ -180,7 +185,7 @@ def profile(prepare: Callable[[int, Sequence[str]], Exported], options: ProfileO
     """
     started = time.perf_counter_ns()
     runtimes = plan.choose(RUNTIMES, options.providers, options.runtimes)
-    if options.budget_s <= 0:
+    if options.budget_s is not None and options.budget_s <= 0:
         raise UsageError("the budget must be more than zero seconds", "for example --budget 60s")
     parts = []
     for batch in options.batches:
@@ -362,7 +367,7 @@ class _Part:
             reference={self.batch: reference} if reference else {},
             seed=options.seed,
             threads=self.threads,
-            budget_s=options.budget_s / len(options.batches),
+            budget_s=self._budget_s(),
             max_rounds=options.max_rounds,
             warmup_calls=WARMUP_CALLS,
             turn_ms=options.turn_ms,
@@ -370,6 +375,14 @@ class _Part:
             inputs=self.fed.description,
             rotation=self.fed.rotation,
         )
+
+    def _budget_s(self) -> float:
+        """The time asked for, shared among the batches; or what ten rounds will take by the warm-up calls."""
+        if self.options.budget_s is not None:
+            return self.options.budget_s / len(self.options.batches)
+        calls_ms = [max(np.median(opened.cold.warmup_ms), self.options.turn_ms) for opened in self.opened.values()]
+        round_s = (sum(calls_ms) + max(calls_ms, default=0.0)) / 1000  # the control is one more turn
+        return round(min(max(DEFAULT_BUDGET_S[0], ENOUGH_ROUNDS * 1.2 * round_s), DEFAULT_BUDGET_S[1]), 1)
 
     def _take_in(self, measured: measure.Measured) -> None:
         for row_id, samples in measured.samples.items():
@@ -471,7 +484,7 @@ def _report(parts: Sequence[_Measured], options: ProfileOptions, runtimes: Seque
             first.plan,
             rows=tuple(row for part in parts for row in part.plan.rows),
             reference={batch: row for part in parts for batch, row in part.plan.reference.items()},
-            budget_s=options.budget_s,
+            budget_s=sum(part.plan.budget_s for part in parts),
         ),
         rows=tuple(row for part in parts for row in part.rows),
         control={batch: part.control for part in parts for batch in part.plan.reference},
