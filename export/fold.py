@@ -6,49 +6,61 @@ per channel a factor and an offset, which the convolution's own kernel and bias 
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
+
+from keronyx.types import Array
 
 
 def fold_batchnorm(model: Any) -> tuple[Any, int]:
     """Return an equal model without the BatchNormalization layers that could be folded, and how many those were.
 
-    Only functional models have the graph this needs; others are returned as they are. A pair is folded when the
-    convolution has no activation of its own, is called once, and feeds nothing but the BatchNormalization.
+    Only functional and sequential models, nested ones included, have the graph this needs; others are returned as they
+    are. A pair is folded when the convolution has no activation and feeds nothing but the BatchNormalization, both are
+    called once, and both compute in the precision their weights have. Folded convolutions are new layers; all others
+    are shared with `model`, whatever their class, so that nothing of the user's is built again.
     """
     import keras
+    from keras.src.models import Functional
 
-    pairs = _pairs(model)
-    if not pairs:
+    if type(model) is keras.Sequential and model.built:
+        graph = keras.Model(model.inputs, model.outputs)
+    elif type(model) is Functional:
+        graph = keras.Model(model.input, model.output)  # without what it was compiled with
+    else:
         return model, 0
-    folded = {bn.name for bn in pairs.values()}
+    pairs = _pairs(graph)
+    nested = {id(layer): fold_batchnorm(layer) for layer in graph.layers if isinstance(layer, keras.Model)}
+    folded = len(pairs) + sum(count for _, count in nested.values())
+    if not folded:
+        return model, 0
+    dropped = {id(bn) for bn in pairs.values()}
+    made: dict[int, Any] = {}
 
-    def clone(layer: Any) -> Any:
-        config = layer.get_config()
-        if layer.name in pairs:
-            config["use_bias"] = True
-        return layer.__class__.from_config(config)
+    def replacement(operation: Any) -> Any:
+        if id(operation) in nested:
+            return nested[id(operation)][0]
+        if id(operation) not in pairs:
+            return operation
+        made[id(operation)] = operation.__class__.from_config({**operation.get_config(), "use_bias": True})
+        return made[id(operation)]
 
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        return args[0] if layer.name in folded else layer(*args, **kwargs)
+    def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
+        return args[0] if id(operation) in dropped else operation(*args, **kwargs)
 
-    clone_of = keras.models.clone_model(model, clone_function=clone, call_function=call)
-    for layer in clone_of.layers:
-        original = model.get_layer(layer.name)
-        if layer.name in pairs:
-            layer.set_weights(_folded_weights(original, pairs[layer.name]))
-        else:
-            layer.set_weights(original.get_weights())
-    return clone_of, len(pairs)
+    clone = keras.models.clone_model(graph, clone_function=replacement, call_function=call)
+    originals = {id(operation): operation for operation in graph.operations}
+    for key, bn in pairs.items():
+        made[key].set_weights(_folded_weights(originals[key], bn))
+    return clone, folded
 
 
-def _pairs(model: Any) -> dict[str, Any]:
-    """Convolution's name -> the BatchNormalization that can be folded into it."""
+def _pairs(model: Any) -> dict[int, Any]:
+    """Convolution's id -> the BatchNormalization that can be folded into it."""
     import keras
 
-    if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
-        return {}
     convolutions = (
         keras.layers.Conv1D,
         keras.layers.Conv2D,
@@ -56,44 +68,70 @@ def _pairs(model: Any) -> dict[str, Any]:
         keras.layers.Conv2DTranspose,
         keras.layers.DepthwiseConv2D,
     )
-    outputs = {id(tensor) for tensor in keras.tree.flatten(model.outputs)}
+    # Nodes of this model alone: its layers may also be called elsewhere.
+    nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
+    calls = Counter(id(node.operation) for node in nodes)
+    outputs = {id(tensor) for tensor in model.outputs}
     consumers: dict[int, list[Any]] = {}
-    for operation in model.operations:
-        for node in operation._inbound_nodes:
-            for tensor in node.input_tensors:
-                consumers.setdefault(id(tensor), []).append(operation)
+    for node in nodes:
+        for tensor in node.input_tensors:
+            consumers.setdefault(id(tensor), []).append(node)
     pairs = {}
-    for conv in model.layers:
-        if type(conv) not in convolutions or len(conv._inbound_nodes) != 1 or conv.data_format != "channels_last":
+    for node in nodes:
+        conv, tensor = node.operation, node.outputs[0]
+        users = consumers.get(id(tensor), [])
+        if type(conv) not in convolutions or calls[id(conv)] != 1 or id(tensor) in outputs or len(users) != 1:
             continue
-        made = conv.output
-        users = consumers.get(id(made), [])
-        if conv.activation is not keras.activations.linear or id(made) in outputs or len(users) != 1:
-            continue
-        bn = users[0]
+        bn = users[0].operation
         if (
             type(bn) is keras.layers.BatchNormalization
-            and len(bn._inbound_nodes) == 1
-            and bn.axis in (-1, len(made.shape) - 1)
+            and calls[id(bn)] == 1
+            and bn.axis in (-1, len(tensor.shape) - 1)
+            and _is_plain(conv)
+            and _same_precision(conv, bn)
+            and all(np.isfinite(value).all() for value in _factor_and_offset(bn))
         ):
-            pairs[conv.name] = bn
+            pairs[id(conv)] = bn
     return pairs
 
 
-def _folded_weights(conv: Any, bn: Any) -> list[Any]:
-    """The convolution's kernel and bias with the BatchNormalization in them, computed in float64."""
+def _is_plain(conv: Any) -> bool:
     import keras
 
+    return (
+        conv.activation is keras.activations.linear
+        and conv.data_format == "channels_last"
+        and not getattr(conv, "lora_enabled", False)
+        and getattr(conv, "quantization_mode", None) is None
+    )
+
+
+def _same_precision(conv: Any, bn: Any) -> bool:
+    """Whether both compute in the dtype of their weights: in mixed precision the product would be rounded anew."""
+    return len({conv.compute_dtype, conv.variable_dtype, bn.compute_dtype, bn.variable_dtype}) == 1
+
+
+def _factor_and_offset(bn: Any) -> tuple[Array, Array]:
+    """What BN multiplies by and then adds, each (channels,) float64."""
     mean, variance = (np.asarray(v, np.float64) for v in (bn.moving_mean, bn.moving_variance))
     gamma = np.asarray(bn.gamma, np.float64) if bn.scale else np.ones_like(mean)
     beta = np.asarray(bn.beta, np.float64) if bn.center else np.zeros_like(mean)
-    factor = gamma / np.sqrt(variance + bn.epsilon)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = gamma / np.sqrt(variance + bn.epsilon)
+        return factor, beta - mean * factor
+
+
+def _folded_weights(conv: Any, bn: Any) -> list[Array]:
+    """The convolution's kernel and bias with the BatchNormalization in them, computed in float64."""
+    import keras
+
+    factor, offset = _factor_and_offset(bn)
     kernel = np.asarray(conv.kernel, np.float64)
-    bias = np.asarray(conv.bias, np.float64) if conv.use_bias else np.zeros_like(mean)
+    bias = np.asarray(conv.bias, np.float64) if conv.use_bias else 0.0
     if isinstance(conv, keras.layers.DepthwiseConv2D):  # (height, width, channels, multiplier)
         kernel = kernel * factor.reshape(kernel.shape[2:])
     elif isinstance(conv, keras.layers.Conv2DTranspose):  # (height, width, filters, channels)
         kernel = kernel * factor[:, None]
     else:  # (..., channels, filters)
         kernel = kernel * factor
-    return [kernel.astype(conv.kernel.dtype), ((bias - mean) * factor + beta).astype(conv.kernel.dtype)]
+    return [kernel.astype(conv.variable_dtype), (bias * factor + offset).astype(conv.variable_dtype)]

@@ -6,12 +6,15 @@ function, TFLiteConverter silently writes a file without weights; and only a Sav
 
 from __future__ import annotations
 
+import keyword
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from keronyx.errors import ExportError
 from keronyx.export import signature
+from keronyx.process import first_line
 from keronyx.types import ModelSpec
 
 
@@ -26,6 +29,11 @@ def convert(model: Any, spec: ModelSpec, path: Path) -> tuple[str, ...]:
     else:
         traced = signature.trace_saved_model(model, spec.inputs)
     names = [tensor.name for tensor in spec.inputs]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) or keyword.iskeyword(name):
+            raise ExportError(
+                f"a LiteRT file cannot keep the input name {name!r}", "name the Input with letters, digits and _"
+            )
 
     def call(**named: Any) -> dict[str, Any]:
         outputs = frozen(*(named[name] for name in names))
@@ -33,13 +41,22 @@ def convert(model: Any, spec: ModelSpec, path: Path) -> tuple[str, ...]:
 
     try:
         frozen = convert_variables_to_constants_v2(traced)
-        specs = dict(zip(names, signature.tensor_specs(spec.inputs), strict=True))
+        # The signature's keys are the names of the TensorSpecs, not those of the arguments.
+        specs = {t.name: tf.TensorSpec(t.shape, t.dtype, name=t.name) for t in spec.inputs}
         function = tf.function(call, autograph=False).get_concrete_function(**specs)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            tf.saved_model.save(tf.Module(), folder, signatures={signature.SIGNATURE: function})
+            # Gradients are of no use here, and saving those of swish fails.
+            options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+            tf.saved_model.save(tf.Module(), folder, {signature.SIGNATURE: function}, options)
             flatbuffer = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     except Exception as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        raise ExportError(f"the LiteRT converter refuses this model: {lines[0][:200] if lines else error!r}") from error
+        raise ExportError(f"the LiteRT converter refuses this model: {_reason(error)}") from error
     path.write_bytes(flatbuffer)
     return ()
+
+
+def _reason(error: BaseException) -> str:
+    """The operator and what is wrong with it, out of a page of MLIR locations."""
+    if match := re.search(r"'(tfl?\.\w+)' op ([^\n]*)", str(error)):
+        return f"{match[1]} {match[2]}"[:200]
+    return first_line(error, 200)

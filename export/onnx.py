@@ -28,9 +28,9 @@ OPSET = 18
 LIFT_BYTES = 65536
 """Kernels of at least this size stay out of the graph during conversion."""
 
-KERNELS = frozenset({"kernel", "depthwise_kernel", "pointwise_kernel", "recurrent_kernel", "embeddings"})
-"""Variables whose consumers only need their shape. Others (biases, slopes) must stay constants: tf2onnx's transpose
-optimizer moves transposes through constants only."""
+KERNELS = frozenset({"kernel", "depthwise_kernel", "pointwise_kernel", "embeddings", "alpha"})
+"""Variables whose consumers only need their shape. Others (biases) must stay constants: tf2onnx's transpose optimizer
+moves transposes through constants only. It moves none through PReLU slopes (`alpha`) large enough to be one a pixel."""
 
 
 def convert(model: Any, spec: ModelSpec, path: Path) -> tuple[str, ...]:
@@ -64,6 +64,8 @@ def check(proto: Any, spec: ModelSpec) -> None:
     """Raise ExportError unless the checker, strict shape inference and the signature agree with the file."""
     import onnx
 
+    if foreign := sorted({node.op_type for node in _nodes(proto.graph) if not _is_onnx(node, OPSET)}):
+        raise ExportError(f"tf2onnx cannot convert this model: no ONNX operator for TensorFlow's {', '.join(foreign)}")
     try:
         onnx.checker.check_model(proto, full_check=True)
     except Exception as error:
@@ -98,9 +100,13 @@ def read_signature(proto: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec
 
 def _trace_lifted(model: Any, inputs: Sequence[TensorSpec]) -> tuple[Any, dict[str, Array]]:
     """Trace the model with its large kernels as extra inputs `weight_0`, `weight_1`, ...; return their values too."""
+    import keras
     import tensorflow as tf
 
-    lifted = [v for v in model.variables if v.name in KERNELS and _bytes(v) >= LIFT_BYTES]
+    recurrent = {
+        id(v) for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN) for v in layer.variables
+    }  # tf2onnx looks into those of an LSTM or GRU to make one node of its loop
+    lifted = [v for v in model.variables if v.name in KERNELS and _bytes(v) >= LIFT_BYTES and id(v) not in recurrent]
     names = {id(variable): f"weight_{i}" for i, variable in enumerate(lifted)}
 
     values = {id(v): v.numpy() for v in model.variables}
@@ -131,7 +137,7 @@ def _tf2onnx(function: Any) -> Any:
     from tf2onnx import optimizer, tf_loader
     from tf2onnx.tfonnx import process_tf_graph
 
-    inputs, outputs = _tensor_names(function.inputs), _tensor_names(function.outputs)
+    inputs, outputs = _tensor_names(_arguments(function)), _tensor_names(function.outputs)
     try:
         with tf.device("/cpu:0"):
             frozen = tf_loader.from_function(function, inputs, outputs)
@@ -150,21 +156,11 @@ def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Array])
     import onnx
 
     graph = proto.graph
-    wanted_inputs = _tensor_names(function.inputs)
+    wanted_inputs = _tensor_names(_arguments(function))
     renamed = dict(zip(wanted_inputs[: len(spec.inputs)], (t.name for t in spec.inputs), strict=True))
     lifted = dict(zip(wanted_inputs[len(spec.inputs) :], weights, strict=True))
     produced = {name: tensor.name for name, tensor in zip(_tensor_names(function.outputs), spec.outputs, strict=True)}
-    if clash := set(renamed.values()) & set(produced.values()):
-        raise ExportError(f"an input and an output are both called {sorted(clash)[0]!r}", "rename one of the layers")
-    renamed |= produced
-    taken = set(renamed.values())
-    for node in graph.node:  # an inner tensor that happens to have a name we need steps aside
-        for names in (node.input, node.output):
-            for i, name in enumerate(names):
-                if name in renamed:
-                    names[i] = renamed[name]
-                elif name in taken:
-                    names[i] = f"{name}__inner"
+    _rename(graph, renamed | produced)
     for name, weight in lifted.items():
         graph.initializer.append(onnx.numpy_helper.from_array(weights[weight], name))
     kept = [_value_info(tensor) for tensor in spec.inputs]
@@ -179,6 +175,49 @@ def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Array])
     )
 
 
+def _rename(graph: Any, renamed: dict[str, str]) -> None:
+    """Rename tensors everywhere, subgraphs included; an inner tensor that happens to have a new name steps aside."""
+    taken = set(renamed.values())
+
+    def new(name: str) -> str:
+        return renamed.get(name) or (f"{name}__inner" if name in taken else name)
+
+    for node in graph.node:
+        node.input[:] = [new(name) for name in node.input]
+        node.output[:] = [new(name) for name in node.output]
+        for inner in _subgraphs(node):
+            _rename(inner, renamed)
+    for value in [*graph.initializer, *graph.input, *graph.output, *graph.value_info]:
+        value.name = new(value.name)
+
+
+def _nodes(graph: Any) -> list[Any]:
+    """Every node, those of subgraphs included."""
+    found = list(graph.node)
+    for node in graph.node:
+        for inner in _subgraphs(node):
+            found += _nodes(inner)
+    return found
+
+
+def _subgraphs(node: Any) -> list[Any]:
+    """Bodies of a Loop or an If."""
+    return [g for a in node.attribute for g in [*([a.g] if a.HasField("g") else []), *a.graphs]]
+
+
+def _is_onnx(node: Any, opset: int) -> bool:
+    """Whether the standard has the operator; tf2onnx leaves those it cannot convert under TensorFlow's name."""
+    import onnx
+
+    return bool(node.domain) or onnx.defs.has(node.op_type, max_inclusive_version=opset)
+
+
+def _arguments(function: Any) -> list[Any]:
+    """The tensors a ConcreteFunction is called with. Behind them in its inputs come captured variables and constants,
+    such as the mean of a Normalization layer, which freezing puts into the graph."""
+    return list(function.inputs[: len(function.inputs) - len(function.captured_inputs)])
+
+
 def _value_info(tensor: TensorSpec) -> Any:
     import onnx
 
@@ -189,7 +228,7 @@ def _value_info(tensor: TensorSpec) -> Any:
 
 
 def _tensor_names(tensors: Sequence[Any]) -> list[str]:
-    return [tensor.name for tensor in tensors if tensor.dtype.name != "resource"]
+    return [tensor.name for tensor in tensors]
 
 
 def _bytes(variable: Any) -> int:

@@ -16,6 +16,11 @@ from keronyx.types import ModelSpec, TensorSpec
 
 SIGNATURE = "serving_default"
 
+DTYPES = frozenset(
+    ["bool", "float16", "float32", "float64"] + [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
+)
+"""What numpy, TensorFlow and ONNX all have."""
+
 
 def of_keras(model: Any, name: str, source: str, batch: int | None, image_size: tuple[int, int] | None) -> ModelSpec:
     """Signature of a `keras.Model`.
@@ -25,12 +30,14 @@ def of_keras(model: Any, name: str, source: str, batch: int | None, image_size: 
         image_size: height and width for rank-4 inputs that leave them undefined.
     """
     inputs = tuple(
-        TensorSpec(tensor.name, _fixed(tensor.name, tuple(tensor.shape), batch, image_size), str(tensor.dtype))
-        for tensor in model.inputs
+        TensorSpec(name, _fixed(name, tuple(tensor.shape), batch, image_size), _numeric(name, str(tensor.dtype)))
+        for name, tensor in zip(input_names(model), model.inputs, strict=True)
     )
+    _check_image_size(source, inputs, image_size)
     function = trace(model, inputs)
+    refuse_state(function)
     outputs = tuple(
-        TensorSpec(output, tuple(tensor.shape), tensor.dtype.name)
+        TensorSpec(output, tuple(tensor.shape), _numeric(output, tensor.dtype.name))
         for output, tensor in zip(output_names(model), function.outputs, strict=True)
     )
     return ModelSpec(name, source, inputs, outputs, model.count_params(), content_hash(model))
@@ -42,13 +49,15 @@ def of_saved_model(
     """Signature of a SavedModel's `serving_default` (or only) signature; names in their sorted order."""
     function = saved_signature(loaded)
     inputs = tuple(
-        TensorSpec(key, _fixed(key, tuple(tensor.shape), batch, image_size), tensor.dtype.name)
+        TensorSpec(key, _fixed(key, tuple(tensor.shape), batch, image_size), _numeric(key, tensor.dtype.name))
         for key, tensor in sorted(function.structured_input_signature[1].items())
     )
+    _check_image_size(source, inputs, image_size)
     traced = trace_saved_model(loaded, inputs)
+    refuse_state(traced)
     names = sorted(function.structured_outputs)
     outputs = tuple(
-        TensorSpec(key, tuple(tensor.shape), tensor.dtype.name)
+        TensorSpec(key, tuple(tensor.shape), _numeric(key, tensor.dtype.name))
         for key, tensor in zip(names, traced.outputs, strict=True)
     )
     parameters = sum(int(v.shape.num_elements() or 0) for v in function.variables)
@@ -60,19 +69,35 @@ def saved_signature(loaded: Any) -> Any:
     return loaded.signatures[SIGNATURE if SIGNATURE in loaded.signatures else sorted(loaded.signatures)[0]]
 
 
+def input_names(model: Any) -> list[str]:
+    """Names of the Input layers in flat order: those a saved model keeps, unlike `keras_tensor_7`."""
+    return _unique([_maker(tensor) for tensor in model.inputs], ())
+
+
 def output_names(model: Any) -> list[str]:
-    """Names of the outputs in flat order, made unique: dictionary keys, else the names of the layers that made them."""
+    """Names of the outputs in flat order: dictionary keys, else the names of the layers that made them.
+
+    Made unique by a number, among themselves and against the inputs' (an ONNX file has one scope for both).
+    """
     import keras
 
     structure = getattr(model, "_outputs_struct", None)
     if isinstance(structure, dict):
-        names = [str(path[-1]) for path, _ in keras.tree.flatten_with_path(structure)]
+        names = ["_".join(map(str, path)) for path, _ in keras.tree.flatten_with_path(structure)]
     else:
-        names = list(getattr(model, "output_names", ())) or [model.layers[-1].name]
+        names = [_maker(tensor) for tensor in model.outputs]
+    return _unique(names, input_names(model))
+
+
+def _maker(tensor: Any) -> str:
+    return str(tensor._keras_history.operation.name)
+
+
+def _unique(names: Sequence[str], taken: Sequence[str]) -> list[str]:
     unique: list[str] = []
     for name in names:
         candidate, number = name, 1
-        while candidate in unique:
+        while candidate in unique or candidate in taken or (number > 1 and candidate in names):
             candidate, number = f"{name}_{number}", number + 1
         unique.append(candidate)
     return unique
@@ -86,6 +111,17 @@ def trace(model: Any, inputs: Sequence[TensorSpec]) -> Any:
         return flat_outputs(model(structured_inputs(model, flat), training=False))
 
     return tf.function(call, autograph=False).get_concrete_function(*tensor_specs(inputs))
+
+
+def refuse_state(function: Any) -> None:
+    """Raise ExportError when a call changes the model: files cannot carry that, and no two calls would agree."""
+    graph = function.graph.as_graph_def()
+    for node in [*graph.node, *(node for f in graph.library.function for node in f.node_def)]:
+        if node.op.startswith("Assign") and node.op.endswith("VariableOp"):
+            raise ExportError(
+                f"{node.name} changes the model on every call (a stateful layer, or a random one active at inference)",
+                "build it without state: for a recurrent layer, stateful=False",
+            )
 
 
 def trace_saved_model(loaded: Any, inputs: Sequence[TensorSpec]) -> Any:
@@ -105,6 +141,8 @@ def structured_inputs(model: Any, flat: Sequence[Any]) -> Any:
     """Flat inputs in the structure the model is called with (a tensor, a list or a dictionary)."""
     import keras
 
+    if isinstance(model, keras.Sequential):
+        return flat[0]
     return keras.tree.pack_sequence_as(model.input, list(flat))
 
 
@@ -134,6 +172,21 @@ def content_hash(model: Any) -> str:
     for variable in model.variables:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
     return digest.hexdigest()
+
+
+def _numeric(name: str, dtype: str) -> str:
+    """The dtype, if numpy and every runtime know it. Raises ExportError."""
+    if dtype not in DTYPES:
+        raise ExportError(f"{name!r} has dtype {dtype}", f"keronyx exports {', '.join(sorted(DTYPES))}")
+    return dtype
+
+
+def _check_image_size(source: str, inputs: Sequence[TensorSpec], image_size: tuple[int, int] | None) -> None:
+    """Raise UsageError when a size was asked for that no input has."""
+    images = [t.shape[1:3] for t in inputs if len(t.shape) == 4]
+    if image_size is not None and image_size not in images:
+        takes = " and ".join("x".join(map(str, shape)) for shape in images) or "no images"
+        raise UsageError(f"{source} takes {takes}, not {image_size[0]}x{image_size[1]}", "leave --image-size away")
 
 
 def _fixed(

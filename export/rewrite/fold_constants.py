@@ -1,15 +1,15 @@
-"""Compute what depends on initializers alone: the layout changes between a lifted kernel and its convolution."""
+"""Compute what depends on initializers alone: what stands between a lifted weight and its use."""
 
 from __future__ import annotations
 
 from typing import Any
 
-LAYOUT_OPS = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast"})
-"""Operators that neither grow a tensor nor depend on anything but their inputs."""
+FOLDED_OPS = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Cast", "Neg"})
+"""Operators that do not add elements to a tensor (Neg is of PReLU's slopes)."""
 
 
 def fold_constants(proto: Any) -> int:
-    """Replace every LAYOUT_OPS node fed by initializers only with its result, in place; drop unused initializers.
+    """Replace every FOLDED_OPS node fed by initializers only with its result, in place; drop unused initializers.
 
     Evaluated by ONNX's own reference implementation. Returns the number of nodes removed.
     """
@@ -22,7 +22,7 @@ def fold_constants(proto: Any) -> int:
     kept, removed = [], 0
     for node in graph.node:  # topologically sorted, so one walk suffices
         inputs = [name for name in node.input if name]
-        if node.op_type in LAYOUT_OPS and inputs and not outputs & set(node.output) and constants.keys() >= set(inputs):
+        if node.op_type in FOLDED_OPS and inputs and not outputs & set(node.output) and constants.keys() >= set(inputs):
             feeds = {name: numpy_helper.to_array(constants[name]) for name in inputs}
             result: Any = ReferenceEvaluator(node).run(None, feeds)
             constants[node.output[0]] = numpy_helper.from_array(result[0], node.output[0])
