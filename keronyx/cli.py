@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -210,7 +211,7 @@ def profile(
         options = pipeline.ProfileOptions(
             providers=_names(providers, "--providers"),
             runtimes=_names(runtimes, "--runtimes") if runtimes is not None else None,
-            batches=tuple(_positive(value, "--batch") for value in _names(batch, "--batch")),
+            batches=tuple(dict.fromkeys(_positive(value, "--batch") for value in _names(batch, "--batch"))),
             threads=threads,
             budget_s=_duration(budget, "--budget") if budget is not None else None,
             max_rounds=rounds,
@@ -235,7 +236,16 @@ def profile(
             raise UsageError("-o names one file, but there are several models", "leave it away: each gets its own")
         code = Exit.DONE
         for model in models:
-            code = max(code, _profile_one(model, size, options, output, force, strict, quiet, json), key=_severity)
+            try:
+                one = _profile_one(model, size, options, output, force, strict, quiet, json)
+            except KeronyxError as error:
+                if len(models) == 1:
+                    raise
+                _complain(f"{model if isinstance(model, Path) else model.text}: {error.message}", error.remedy, debug)
+                one = Exit.ERROR
+            code = max(code, one, key=_severity)
+            if one is Exit.INTERRUPTED:
+                break
         raise typer.Exit(code)
 
 
@@ -289,17 +299,34 @@ def _profile_one(
     stored = target.with_suffix(".json")
     for path in {target, stored}:
         _check_target(path, force)
-    with _progress(quiet or json) as progress:
-        measured = pipeline.profile(pipeline.preparation(model, size, progress), options, progress)
-    store.save(measured, stored)
-    if target != stored:
-        _write(measured, target)
+    with _one_interrupt():
+        with _progress(quiet or json) as progress:
+            measured = pipeline.profile(pipeline.preparation(model, size, progress), options, progress)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        store.save(measured, stored)
+        if target != stored:
+            _write(measured, target)
     if json:
         print(store.dumps(measured), end="")
     else:
         _show(measured)
         print(f"report: {target}" + (f" and {stored}" if target != stored else ""))
     return _verdict(measured, strict)
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[None]:
+    """The first Ctrl-C ends the measurement, those after it are ignored: what was measured must be saved."""
+
+    def end(_number: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _verdict(measured: Report, strict: bool) -> Exit:
@@ -321,7 +348,7 @@ def _verdict(measured: Report, strict: bool) -> Exit:
 
 
 def _severity(code: Exit) -> int:
-    return [Exit.DONE, Exit.UNTRUSTED, Exit.ROW, Exit.PARITY, Exit.INTERRUPTED].index(code)
+    return [Exit.DONE, Exit.UNTRUSTED, Exit.ROW, Exit.PARITY, Exit.ERROR, Exit.INTERRUPTED].index(code)
 
 
 def _show(measured: Report) -> None:
@@ -419,7 +446,8 @@ def _progress(quiet: bool) -> Iterator[Any]:
         """Shows the present phase; without a terminal, prints each phase once."""
 
         def __init__(self) -> None:
-            self.status = console.status("starting")
+            # Every redrawing takes a little of the processor that rows are timed on.
+            self.status = console.status("starting", refresh_per_second=4)
 
         def phase(self, text: str) -> None:
             if console.is_terminal:
@@ -448,13 +476,17 @@ def _errors(debug: bool) -> Iterator[None]:
         _complain(error.message, error.remedy, debug)
         raise typer.Exit(error.exit_code) from None
     except KeyboardInterrupt:
-        _complain("interrupted; nothing was measured", "", debug)
+        _complain("interrupted", "", debug)
         raise typer.Exit(Exit.INTERRUPTED) from None
-    except BrokenPipeError:
+    except (BrokenPipeError, typer.Exit):
         raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}", "", debug)
+        raise typer.Exit(Exit.ERROR) from None
+    except Exception as error:
+        said = str(error).strip().partition("\n")[0]
+        _complain(f"unexpected {type(error).__name__}: {said}", "this is a defect: --debug shows where", debug)
         raise typer.Exit(Exit.ERROR) from None
 
 

@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 import keronyx
-from keronyx.errors import KeronyxError, UnavailableError, UsageError, WorkerTimeoutError
+from keronyx.errors import KeronyxError, UnavailableError, UsageError, WorkerError, WorkerTimeoutError
 from keronyx.export import convert, folder
 from keronyx.export.convert import Exported
 from keronyx.export.source import Source, hash_path, identify
@@ -27,6 +27,7 @@ from keronyx.runtime import RUNTIMES, find
 from keronyx.runtime.handle import Opened, Worker
 from keronyx.types import (
     SCHEMA,
+    TIMED,
     Array,
     Placement,
     Plan,
@@ -54,6 +55,9 @@ ENOUGH_ROUNDS = 10
 """Without a budget, measuring may take the first of these, or up to the second to get that many rounds."""
 
 INTERRUPTED = "interrupted"
+
+NOT_REACHED = KeronyxError("interrupted before it was measured")
+NOTHING = measure.Measured({}, Samples(), (), {}, "no row can run")
 
 
 class Progress(Protocol):
@@ -99,9 +103,12 @@ def resolve(
     weights: str | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> Source:
-    """A zoo network's name, or anything `export.source.identify` recognises. Raises UsageError or SourceError."""
+    """A zoo network's name, or anything `export.source.identify` recognises. Raises UsageError or SourceError.
+
+    A network's name wins over a file or folder called the same: that is named as `./unet`.
+    """
     known = names.names()
-    if text.partition(":")[0] not in known or Path(text).exists():
+    if text.partition(":")[0] not in known:
         return identify(text, trust=trust, custom_objects=custom_objects, weights=weights, known=known)
     network = names.parse(text)
     height, width = image_size or (320, 400)
@@ -165,10 +172,10 @@ def preparation(
 
     def of_folder(batch: int, kinds: Sequence[str]) -> Exported:
         assert isinstance(source, Path)
-        exported = convert.complete(source, kinds, progress=progress.phase)
-        if exported.manifest.batch not in (batch, None):
-            raise UsageError(f"{source} is exported at batch {exported.manifest.batch}, not {batch}", "name its source")
-        return exported
+        manifest = folder.read(source)
+        if manifest is not None and manifest.batch not in (batch, None):
+            raise UsageError(f"{source} is exported at batch {manifest.batch}, not {batch}", "name its source")
+        return convert.complete(source, kinds, progress=progress.phase)
 
     return of_folder if isinstance(source, Path) else of_source
 
@@ -176,23 +183,41 @@ def preparation(
 def profile(prepare: Callable[[int, Sequence[str]], Exported], options: ProfileOptions, progress: Progress) -> Report:
     """Export what is needed, measure every row, check its answers, and report.
 
+    Everything is exported before anything is measured, so that no error of the source can cost a measurement. Ctrl-C
+    ends the run from then on, with a report of what was measured.
+
     Args:
         prepare: (batch, kinds of artifact) -> the export folder that holds them.
 
     Raises:
         KeronyxError: the source cannot be loaded, the data do not fit, the options contradict each other. What befalls
             a single row is in the report instead.
+        KeyboardInterrupt: before any row was started.
     """
     started = time.perf_counter_ns()
     runtimes = plan.choose(RUNTIMES, options.providers, options.runtimes)
     if options.budget_s is not None and options.budget_s <= 0:
         raise UsageError("the budget must be more than zero seconds", "for example --budget 60s")
-    parts = []
-    for batch in options.batches:
-        exported = prepare(batch, artifact_kinds(runtimes))
-        parts.append(_Part(exported, batch, runtimes, options, progress).run())
-        if parts[-1].stopped == INTERRUPTED:
-            break
+    if options.data is not None:
+        inputs.image_files(options.data)  # raises now, rather than after minutes of exporting
+    options = replace(options, batches=tuple(dict.fromkeys(options.batches)))
+    exports = [prepare(batch, artifact_kinds(runtimes)) for batch in options.batches]
+    parts: list[_Measured] = []
+    for batch, exported in zip(options.batches, exports, strict=True):
+        part = _Part(exported, batch, runtimes, options, progress)
+        if parts and parts[-1].stopped == INTERRUPTED:
+            parts.append(part.given_up(parts[0], NOT_REACHED, INTERRUPTED))
+            continue
+        try:
+            parts.append(part.run())
+        except KeyboardInterrupt:
+            if not parts:
+                raise
+            parts.append(part.given_up(parts[0], NOT_REACHED, INTERRUPTED))
+        except KeronyxError as error:
+            if not parts:
+                raise
+            parts.append(part.given_up(parts[0], error, "failed"))
     return _report(parts, options, runtimes, (time.perf_counter_ns() - started) / 1e9)
 
 
@@ -222,47 +247,55 @@ class _Part:
     workers: dict[str, Worker] = field(default_factory=dict)
     opened: dict[str, Opened] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    reference: str | None = None
+    measured: measure.Measured = NOTHING
 
     def run(self) -> _Measured:
-        options = self.options
-        self.threads = options.threads or environment.usable_cores()
-        self.fed = self._draw_inputs()
+        """Every step in turn. Ctrl-C ends it with what there is; no worker is asked anything after that, because the
+        one that was interrupted still owes an answer."""
+        self.threads = self.options.threads or environment.usable_cores()
         with tempfile.TemporaryDirectory(prefix="keronyx-") as scratch:
             self.scratch = Path(scratch)
+            self.fed = self._draw_inputs()
             self.input_files = self._store(self.fed)
             try:
-                interrupted = self._open_all()
-                reference = plan.reference_row(list(self.workers))
-                made = self._plan(reference)
-                if interrupted or reference is None:
-                    measured = measure.Measured({}, Samples(), (), {}, INTERRUPTED if interrupted else "no row can run")
-                else:
-                    self.progress.phase("measuring")
-                    pids = {row: worker.pid for row, worker in self.workers.items()}
-                    measured = measure.measure(
-                        self.workers,
-                        reference,
-                        made,
-                        time.perf_counter_ns,
-                        environment.SystemSensors(pids),
-                        self.progress.rounds,
-                    )
-                self._take_in(measured)
-                if not interrupted:
-                    self._profile_placement(measured)
+                try:
+                    self._open_all()
+                    self._measure()
+                    self._profile_placement()
                     self._check_parity()
+                except KeyboardInterrupt:
+                    self._wind_up()
             finally:
                 for worker in self.workers.values():
                     worker.close()
         return _Measured(
             self.exported,
-            made,
+            self._plan(),
             tuple(self.rows.values()),
-            measured.control,
-            measured.rounds,
-            measured.stopped,
+            self.measured.control,
+            self.measured.rounds,
+            self.measured.stopped,
             tuple(self.warnings),
         )
+
+    def given_up(self, like: _Measured, error: KeronyxError, stopped: str) -> _Measured:
+        """This batch without a measurement: every row says why."""
+        rows = tuple(self._without_run(runtime, error) for runtime in self.runtimes)
+        made = replace(like.plan, rows=tuple(row.id for row in rows), reference={})
+        return _Measured(self.exported, made, rows, Samples(), (), stopped, ())
+
+    def _wind_up(self) -> None:
+        """After Ctrl-C: check the answers there are, and say of every row without figures why it has none."""
+        self.measured = replace(self.measured, stopped=INTERRUPTED)
+        self._check_parity(may_start=False)
+        for runtime in self.runtimes:
+            row = self.rows.get(plan.row_id(runtime, self.batch))
+            if row is None:
+                row = self._without_run(runtime, NOT_REACHED)
+            elif row.status in TIMED and not row.samples.wall_ns:
+                row = failed(row, NOT_REACHED)
+            self.rows[row.id] = row
 
     def _draw_inputs(self) -> Inputs:
         specs = self.exported.manifest.spec.inputs
@@ -279,24 +312,11 @@ class _Part:
             np.save(path, array, allow_pickle=False)
         return paths
 
-    def _open_all(self) -> bool:
-        """Start, load and warm up one row after the other, so that no cold start is measured in another's shade.
-
-        Returns whether the user interrupted it.
-        """
-        interrupted = False
+    def _open_all(self) -> None:
+        """Start, load and warm up one row after the other, so that no cold start is measured in another's shade."""
         for runtime in self.runtimes:
             row = self._blank(runtime)
-            self.rows[row.id] = row
-            try:
-                if interrupted:
-                    self.rows[row.id] = replace(row, status=Status.FAILED, reason="interrupted before it was measured")
-                else:
-                    self.rows[row.id] = self._open(row, runtime)
-            except KeyboardInterrupt:
-                interrupted = True
-                self.rows[row.id] = replace(row, status=Status.FAILED, reason="interrupted before it was measured")
-        return interrupted
+            self.rows[row.id] = self._open(row, runtime)
 
     def _blank(self, runtime: Runtime) -> Row:
         return Row(
@@ -309,6 +329,10 @@ class _Part:
             version=environment.package_version(runtime.package),
         )
 
+    def _without_run(self, runtime: Runtime, error: KeronyxError) -> Row:
+        missing, row = runtime.missing(), self._blank(runtime)
+        return failed(row, UnavailableError(missing.reason, missing.remedy) if missing else error)
+
     def _open(self, row: Row, runtime: Runtime) -> Row:
         if missing := runtime.missing():
             return replace(row, reason=missing.reason, remedy=missing.remedy)
@@ -318,7 +342,10 @@ class _Part:
         path, size, evidence = found
         self.progress.phase(f"starting {row.id}")
         row = replace(row, artifact_bytes=size, evidence=evidence)
-        worker = self._worker(row.id, runtime, path)
+        try:
+            worker = self._worker(row.id, runtime, path)
+        except OSError as error:
+            return failed(row, WorkerError(f"no process could be started: {error.strerror}", "free some memory"))
         try:
             opened = worker.open(self.input_files, WARMUP_CALLS, min(PARITY_INPUTS, self.fed.rotation), self.scratch)
         except KeronyxError as error:
@@ -360,11 +387,25 @@ class _Part:
         limit = self.options.memory_limit_mib or environment.available_memory_mib() * 0.9
         return Worker(row, runtime.name, request, self.options.timeout_s, limit)
 
-    def _plan(self, reference: str | None) -> Plan:
+    def _measure(self) -> None:
+        self.reference = plan.reference_row(list(self.workers))
+        if self.reference is None:
+            return
+        self.progress.phase("measuring")
+        pids = {row: worker.pid for row, worker in self.workers.items()}
+        sensors = environment.SystemSensors(pids)
+        self.measured = measure.measure(
+            self.workers, self.reference, self._plan(), time.perf_counter_ns, sensors, self.progress.rounds
+        )
+        self._take_in()
+        if self.measured.stopped == INTERRUPTED:
+            raise KeyboardInterrupt
+
+    def _plan(self) -> Plan:
         options = self.options
         return Plan(
             rows=tuple(self.rows),
-            reference={self.batch: reference} if reference else {},
+            reference={self.batch: self.reference} if self.reference else {},
             seed=options.seed,
             threads=self.threads,
             budget_s=self._budget_s(),
@@ -384,19 +425,19 @@ class _Part:
         round_s = (sum(calls_ms) + max(calls_ms, default=0.0)) / 1000  # the control is one more turn
         return round(min(max(DEFAULT_BUDGET_S[0], ENOUGH_ROUNDS * 1.2 * round_s), DEFAULT_BUDGET_S[1]), 1)
 
-    def _take_in(self, measured: measure.Measured) -> None:
-        for row_id, samples in measured.samples.items():
+    def _take_in(self) -> None:
+        for row_id, samples in self.measured.samples.items():
             row = replace(self.rows[row_id], samples=samples)
-            if error := measured.failures.get(row_id):
-                rounds = len(samples.wall_ns)
+            if row_id in self.measured.failures:
+                error, number = self.measured.failures[row_id]
                 row = failed(row, error)
-                row = replace(row, reason=f"{row.reason} (in round {rounds + 1})")
+                row = replace(row, reason=f"{row.reason} (in round {number})")
             self.rows[row_id] = row
 
-    def _profile_placement(self, measured: measure.Measured) -> None:
-        """Ask the ONNX Runtime rows what really executed where; outside all timing, since profiling perturbs."""
+    def _profile_placement(self) -> None:
+        """Ask every row what really executed where; outside all timing, since profiling perturbs."""
         for row_id, worker in self.workers.items():
-            if self.rows[row_id].runtime != "ort" or row_id in measured.failures:
+            if row_id in self.measured.failures:
                 continue
             self.progress.phase(f"profiling {row_id}")
             try:
@@ -407,23 +448,21 @@ class _Part:
                 continue
             self.rows[row_id] = judge_placement(replace(self.rows[row_id], placement=placement))
 
-    def _check_parity(self) -> None:
+    def _check_parity(self, may_start: bool = True) -> None:
         if not self.opened:
             return
         self.progress.phase("checking answers")
         try:
-            name, reference = self._reference_answers()
+            name, reference = self._reference_answers(may_start)
         except KeronyxError as error:
             self.warnings.append(f"no row could be checked: the reference failed ({error.message})")
             return
         expected = self.exported.manifest.spec.outputs
         for row_id, opened in self.opened.items():
-            answers = _answers(opened)
-            if len(answers.arrays) == len(reference.arrays):
-                checked = parity.check(answers, reference, expected, name)
-                self.rows[row_id] = replace(self.rows[row_id], parity=checked)
+            checked = parity.check(_answers(opened), reference, expected, name)
+            self.rows[row_id] = replace(self.rows[row_id], parity=checked)
 
-    def _reference_answers(self) -> tuple[str, Answers]:
+    def _reference_answers(self, may_start: bool) -> tuple[str, Answers]:
         """What Keras itself answers: the eager row's own outputs, or those of a process opened for this alone."""
         has_keras = self.exported.manifest.artifact("keras") is not None
         runtime = find("tf-eager" if has_keras else "tf-graph", "cpu")
@@ -431,6 +470,8 @@ class _Part:
         name = "Keras float32 (eager)" if has_keras else "the SavedModel (tf.function)"
         if row_id in self.opened:
             return name, _answers(self.opened[row_id])
+        if not may_start:
+            raise KeronyxError(NOT_REACHED.message)
         found = self._artifact(runtime)
         if isinstance(found, Row):
             raise UnavailableError(found.reason, found.remedy)
@@ -453,7 +494,10 @@ def failed(row: Row, error: KeronyxError) -> Row:
 
 
 def judge_placement(row: Row) -> Row:
-    """OK, PARTIAL or FELL_BACK by where the nodes went: assigned at load, executed where a profile tells."""
+    """OK, PARTIAL or FELL_BACK by where the nodes went: assigned at load, executed where a profile tells.
+
+    Either account is enough to take the OK away; it takes both to keep it.
+    """
     placement: Placement = row.placement
     for shares in (placement.executed, placement.assigned):
         if shares and not shares.get(row.provider):
@@ -461,7 +505,7 @@ def judge_placement(row: Row) -> Row:
             return replace(
                 row, status=Status.FELL_BACK, reason=f"no node ran on {row.provider}: all ran on {others}", remedy=""
             )
-    elsewhere = [name for name in placement.assigned if name != row.provider]
+    elsewhere = {*placement.assigned, *placement.executed} - {row.provider}
     return replace(row, status=Status.PARTIAL if elsewhere else Status.OK)
 
 

@@ -69,34 +69,45 @@ class SystemSensors:
 
     Args:
         workers: row id -> process id, whose CPU time is not "other".
+        proc: where the kernel tells.
     """
 
-    def __init__(self, workers: Mapping[str, int]) -> None:
+    def __init__(self, workers: Mapping[str, int], proc: Path = Path("/proc")) -> None:
         self._pids = list(workers.values())
+        self._proc = proc
 
     def begin(self) -> None:
         self._before = self._read()
 
     def end(self, order: tuple[str, ...]) -> RoundReading:
-        before, after = self._before, self._read()
-        total, steal, busy, own, switches = (b - a for a, b in zip(before, after, strict=True))
+        (machine, own), (machine_after, own_after) = self._before, self._read()
+        total, steal, busy = (b - a for a, b in zip(machine, machine_after, strict=True))
+        # A worker that died in the round took its count of CPU time with it.
+        pairs = [(own[pid], own_after[pid]) for pid in own if pid in own_after]
+        work = sum(b[0] - a[0] for a, b in pairs)
+        switches = sum(b[1] - a[1] for a, b in pairs)
         total = max(total, 1e-9)
-        return RoundReading(order, max(0.0, steal / total), max(0.0, (busy - own) / total), max(0, int(switches)))
+        return RoundReading(order, max(0.0, steal / total), max(0.0, (busy - work) / total), max(0, switches))
 
-    def _read(self) -> tuple[float, float, float, float, float]:
-        """Seconds of all CPU time, of steal, of work, and of the workers' and this process's work; their switches."""
+    def _read(self) -> tuple[tuple[float, float, float], dict[int, tuple[float, int]]]:
+        """Seconds of all CPU time, of steal and of work; for each of our processes its work and its switches.
+
+        Sources: proc(5), /proc/stat (its first line counts guests in user and nice already) and /proc/pid/stat.
+        """
         tick = os.sysconf("SC_CLK_TCK")
-        fields = [int(value) / tick for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+        fields = [int(value) / tick for value in (self._proc / "stat").read_text().split("\n", 1)[0].split()[1:9]]
         user, nice, system, _, _, irq, softirq, steal = fields
-        own = switches = 0.0
+        own = {}
         for pid in [os.getpid(), *self._pids]:
-            stat = _text(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split()
+            stat = _text(self._proc / f"{pid}/stat").rpartition(")")[2].split()
             if len(stat) > 12:
-                own += (int(stat[11]) + int(stat[12])) / tick
-            for line in _text(Path(f"/proc/{pid}/status")).splitlines():
-                if line.startswith("nonvoluntary_ctxt_switches:"):
-                    switches += int(line.split()[1])
-        return sum(fields), steal, user + nice + system + irq + softirq, own, switches
+                own[pid] = ((int(stat[11]) + int(stat[12])) / tick, self._switches(pid))
+        return (sum(fields), steal, user + nice + system + irq + softirq), own
+
+    def _switches(self, pid: int) -> int:
+        """Involuntary context switches of all threads (/proc/pid/status alone has those of the first)."""
+        lines = [line for file in (self._proc / f"{pid}/task").glob("*/status") for line in _text(file).splitlines()]
+        return sum(int(line.split()[1]) for line in lines if line.startswith("nonvoluntary_ctxt_switches:"))
 
 
 def _text(path: Path) -> str:

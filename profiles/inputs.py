@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,12 +43,16 @@ def is_image(spec: TensorSpec) -> bool:
 
 
 def rotation(specs: Sequence[TensorSpec], batch: int, cache_bytes: int, hot: bool = False) -> int:
-    """How many distinct inputs calls rotate over: twice the last-level cache, within reason; one when `hot`."""
+    """How many distinct inputs calls rotate over: twice the last-level cache, within reason; one when `hot`.
+
+    At least 4 (2 of more than 64 MiB each), at most 64 or 256 MiB of them.
+    """
     if hot:
         return 1
     size = sum(prod(_static(spec, batch)) * np.dtype(spec.dtype).itemsize for spec in specs)
     wanted = ceil(2 * cache_bytes / max(size, 1))
-    return max(LEAST_ROTATION, min(wanted, MOST_ROTATION, max(1, MOST_BYTES // max(size, 1))))
+    fits = max(2, MOST_BYTES // max(size, 1))  # one alone could not tell a model that answers always the same
+    return min(max(LEAST_ROTATION, wanted), MOST_ROTATION, fits)
 
 
 def make(
@@ -88,23 +93,24 @@ def read_images(folder: Path, count: int, height: int, width: int, channels: int
     Returns:
         (count, height, width, channels) uint8, and a description that says what was done to them.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     files = image_files(folder)
     images, sizes = [], set()
     for path in files[:count]:
         try:
             with Image.open(path) as opened:
-                sizes.add(opened.size)
-                image = opened.convert(MODES[channels])
-                if image.size != (width, height):
-                    image = image.resize((width, height), Image.Resampling.BILINEAR)
-                images.append(np.asarray(image, np.uint8).reshape(height, width, channels))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError, ValueError) as error:
+                image = _upright(opened)
+            sizes.add(image.size)
+            image = image.convert(MODES[channels])
+            if image.size != (width, height):
+                image = image.resize((width, height), Image.Resampling.BILINEAR)
+            images.append(np.asarray(image, np.uint8).reshape(height, width, channels))
+        except Exception as error:  # Pillow's readers raise whatever they stumble over
             raise DataError(
                 f"{path} cannot be read as an image: {type(error).__name__}", "remove or mend it"
             ) from error
-    words = f"{len(images)} images of {folder.name}"
+    words = f"{len(images)} image{'' if len(images) == 1 else 's'} of {folder.resolve().name}"
     if sizes != {(width, height)}:
         found = ", ".join(f"{w}x{h}" for w, h in sorted(sizes)[:3])
         words += f", resized from {found} to {width}x{height}"
@@ -114,12 +120,25 @@ def read_images(folder: Path, count: int, height: int, width: int, channels: int
     return np.stack(repeated), words
 
 
+def _upright(image: Any) -> Any:
+    """The image as viewers show it: turned as its EXIF says, and 16 bits a pixel scaled to 8 (Pillow would clip)."""
+    from PIL import Image, ImageOps
+
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.clip(np.asarray(image, np.int64), 0, 65535) // 257).astype(np.uint8))
+    return ImageOps.exif_transpose(image)
+
+
 def image_files(folder: Path) -> list[Path]:
     """The images of a data folder, sorted by name: those of its CameraRGB when it has one. Raises DataError."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such data folder")
     place = folder / "CameraRGB" if (folder / "CameraRGB").is_dir() else folder
-    files = sorted(path for path in place.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+    try:
+        found = [path for path in place.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()]
+    except OSError as error:
+        raise DataError(f"{place} cannot be read: {error.strerror}") from error
+    files = sorted(path for path in found if not path.name.startswith("."))  # such as ._x.png, which is no image
     if not files:
         raise DataError(f"{place} holds no images", f"it needs {', '.join(sorted(SUFFIXES))} files")
     return files

@@ -55,12 +55,16 @@ class Sensors(Protocol):
 
 @dataclass(frozen=True)
 class Measured:
-    """What the rounds gave. `failures` are rows whose worker died, with the samples they had kept."""
+    """What the rounds gave.
+
+    `samples[row].wall_ns[i]` is round i of every row, so that rows pair by index; a row that failed has fewer rounds.
+    `failures` are rows whose worker died: the error, and the round (from 1) in which it struck.
+    """
 
     samples: dict[str, Samples]
     control: Samples
     rounds: tuple[RoundReading, ...]
-    failures: dict[str, KeronyxError]
+    failures: dict[str, tuple[KeronyxError, int]]
     stopped: str
 
 
@@ -82,24 +86,24 @@ def measure(
     A worker that fails drops out and keeps its samples. Ctrl-C ends the rounds, not the run. One round is always made.
     """
     random = np.random.default_rng(plan.seed)
-    wall: dict[str, list[tuple[int, ...]]] = {row: [] for row in [*workers, CONTROL]}
-    cpu: dict[str, list[tuple[int, ...]]] = {row: [] for row in [*workers, CONTROL]}
+    turns: dict[str, list[Turn]] = {row: [] for row in [*workers, CONTROL]}
     readings: list[RoundReading] = []
-    failures: dict[str, KeronyxError] = {}
+    failures: dict[str, tuple[KeronyxError, int]] = {}
     started, longest, stopped = clock(), 0, "rounds"
+
+    def samples(row: str) -> Samples:
+        return Samples(tuple(taken.wall_ns for taken in turns[row]), tuple(taken.cpu_ns for taken in turns[row]))
 
     def turn(row: str, number: int) -> None:
         name = reference if row == CONTROL else row
         if name in failures:
             return
-        start = number * 2 + (row == CONTROL)  # the control must not get the input the reference just had
+        # The control is half the inputs away, lest it gets what the reference has just brought into the caches.
+        start = number + (plan.rotation // 2 if row == CONTROL else 0)
         try:
-            taken = workers[name].turn(start, round(plan.turn_ms * 1e6))
+            turns[row].append(workers[name].turn(start, round(plan.turn_ms * 1e6)))
         except KeronyxError as error:
-            failures[name] = error
-            return
-        wall[row].append(taken.wall_ns)
-        cpu[row].append(taken.cpu_ns)
+            failures[name] = (error, number + 1)
 
     try:
         for number in range(plan.max_rounds):
@@ -118,22 +122,25 @@ def measure(
                 break
             longest = max(longest, clock() - begun)
             progress(number + 1, (clock() - started) / (plan.budget_s * 1e9))
-            if (number + 1) % LOOK_EVERY == 0 and target_reached(wall, reference):
-                stopped = "target"
-                break
+            if (number + 1) % LOOK_EVERY == 0:
+                alive = {row: samples(row) for row in turns if row not in failures}
+                if target_reached(alive, reference):
+                    stopped = "target"
+                    break
     except KeyboardInterrupt:
         stopped = "interrupted"
-    samples = {row: Samples(tuple(wall[row]), tuple(cpu[row])) for row in wall}
-    return Measured({row: samples[row] for row in workers}, samples[CONTROL], tuple(readings), failures, stopped)
+    return Measured({row: samples(row) for row in workers}, samples(CONTROL), tuple(readings), failures, stopped)
 
 
-def target_reached(wall: Mapping[str, list[tuple[int, ...]]], reference: str) -> bool:
-    """Whether every row's ratio to the reference, the control's included, is known within the target."""
-    base = Samples(tuple(wall[reference]))
-    for row, rounds in wall.items():
-        if row == reference or not rounds:
-            continue
-        ratio = stats.paired_ratio(Samples(tuple(rounds)), base, LOOK_LEVEL)
+def target_reached(samples: Mapping[str, Samples], reference: str) -> bool:
+    """Whether every row's ratio to the reference, the control's included, is known within the target.
+
+    Without the reference (its worker failed) it never is.
+    """
+    if reference not in samples:
+        return False
+    for row in samples:
+        ratio = stats.paired_ratio(samples[row], samples[reference], LOOK_LEVEL)
         if ratio is None or ratio.interval is None:
             return False
         if ratio.interval.high / ratio.interval.low > (1 + TARGET) ** 2:

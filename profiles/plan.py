@@ -14,6 +14,19 @@ REFERENCES = ("tf-graph/cpu", "tf-eager/cpu")
 """Rows that ratios are taken to, first one present: what a TensorFlow user runs today."""
 
 
+SYNONYMS = {
+    "gpu": "cuda",
+    "trt": "tensorrt",
+    "onnx": "ort",
+    "onnxruntime": "ort",
+    "tflite": "litert",
+    "tensorflow": "tf-graph",
+    "keras": "tf-eager",
+    "xla": "tf-xla",
+}
+"""What else people call a provider or runtime; only used to guess what was meant."""
+
+
 def row_id(runtime: Runtime, batch: int, precision: str = PRECISION) -> str:
     """`ort/cpu/fp32/b1`."""
     return f"{runtime.name}/{runtime.provider}/{precision}/b{batch}"
@@ -58,6 +71,7 @@ def reference_row(rows: Sequence[str]) -> str | None:
 def _known(what: str, asked: Sequence[str], known: set[str]) -> None:
     for name in asked:
         if name not in known:
-            close = difflib.get_close_matches(name, sorted(known), n=2, cutoff=0.4)
+            meant = SYNONYMS.get(name.lower())
+            close = [meant] if meant in known else difflib.get_close_matches(name.lower(), sorted(known), 2, 0.4)
             hint = f"did you mean {' or '.join(close)}?" if close else f"one of {', '.join(sorted(known))}"
             raise UsageError(f"unknown {what} {name!r}", hint)

@@ -10,10 +10,9 @@ import json
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from keronyx.types import Array, Placement, SessionRequest, TensorSpec
 
@@ -30,8 +29,8 @@ class OnnxRuntimeSession:
         self._session = self._open(profile_prefix=None)
         self._names = [spec.name for spec in request.spec.outputs]
         self._input_names = [spec.name for spec in request.spec.inputs]
-        self.inputs = _specs(self._session.get_inputs())
-        self.outputs = _specs(self._session.get_outputs())
+        self.inputs = _specs(self._session.get_inputs(), self._input_names)
+        self.outputs = _specs(self._session.get_outputs(), self._names)
         self.loaded = {SHORT.get(name, name) for name in self._session.get_providers()}
 
     def _open(self, profile_prefix: str | None) -> Any:
@@ -75,7 +74,7 @@ class OnnxRuntimeSession:
             session.run(self._names, feed)
             session.run(self._names, feed)
             events = json.loads(Path(session.end_profiling()).read_text())
-        return Placement(self.placement().assigned, kernel_shares(events), self.placement().nodes_elsewhere)
+        return replace(self.placement(), executed=kernel_shares(events))
 
 
 def kernel_shares(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
@@ -89,14 +88,16 @@ def kernel_shares(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {name: time / total for name, time in spent.items()} if total else {}
 
 
-def _specs(arguments: Sequence[Any]) -> tuple[TensorSpec, ...]:
-    return tuple(
+def _specs(arguments: Sequence[Any], wanted: Sequence[str]) -> tuple[TensorSpec, ...]:
+    """What the graph has, in the order of the names that calls ask for; names nobody asks for come last."""
+    found = [
         TensorSpec(a.name, tuple(size if isinstance(size, int) else None for size in a.shape), _dtype(a.type))
         for a in arguments
-    )
+    ]
+    return tuple(sorted(found, key=lambda spec: wanted.index(spec.name) if spec.name in wanted else len(wanted)))
 
 
 def _dtype(onnx_type: str) -> str:
     """`tensor(float)` -> float32."""
     inner = onnx_type.removeprefix("tensor(").removesuffix(")")
-    return {"float": "float32", "double": "float64"}.get(inner) or np.dtype(inner).name
+    return {"float": "float32", "double": "float64", "float16": "float16"}.get(inner, inner)

@@ -38,7 +38,7 @@ def take_turn(
     wall: list[int] = []
     cpu: list[int] = []
     spent, index = 0, start
-    while spent < turn_ns and len(wall) < MAX_CALLS:
+    while not wall or (spent < turn_ns and len(wall) < MAX_CALLS):
         feed = inputs[index % count]
         cpu_before = cpu_clock()
         before = clock()

@@ -1,0 +1,56 @@
+"""Two tiny networks, exported once for the whole test run."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def tiny_networks() -> Iterator[ModuleType]:
+    sys.path.insert(0, str(HERE))
+    import tiny_networks
+
+    yield tiny_networks
+    sys.path.remove(str(HERE))
+
+
+def _export(name: str, target: Path) -> Path:
+    from keronyx import pipeline
+
+    before = Path.cwd()
+    os.chdir(HERE)  # where the process that converts finds tiny_networks.py
+    try:
+        source = dataclasses.replace(pipeline.resolve(f"tiny_networks:{name}"), custom_objects=None)
+        exported = pipeline.export(source, kinds=("keras", "onnx", "frozen", "litert"), target=target)
+    finally:
+        os.chdir(before)
+    assert not exported.failed
+    return target
+
+
+@pytest.fixture(scope="session")
+def segmenter_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Export folder of `tiny_networks.segmenter` at batch 1, for reading only."""
+    return _export("segmenter", tmp_path_factory.mktemp("exports") / "segmenter")
+
+
+@pytest.fixture(scope="session")
+def two_headed_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Export folder of `tiny_networks.two_headed` at batch 1, for reading only."""
+    return _export("two_headed", tmp_path_factory.mktemp("exports") / "two_headed")
+
+
+@pytest.fixture
+def segmenter_copy(segmenter_export: Path, tmp_path: Path) -> Path:
+    """An export folder of one's own to write to."""
+    return Path(shutil.copytree(segmenter_export, tmp_path / "segmenter"))
