@@ -6,16 +6,15 @@ A conversion can take gigabytes, crash or be killed; here it takes nobody along,
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from keronyx.errors import ExportError, UsageError
+from keronyx.errors import ExportError, KeronyxError, UnwritableError, UsageError
 from keronyx.export.source import Source, hash_path
-from keronyx.process import Message, peak_resident_mib, serve
+from keronyx.process import Message, first_line, one_line, peak_resident_mib, serve
 from keronyx.types import Artifact, ModelSpec
 
 
@@ -40,13 +39,12 @@ def load(order: Message) -> Message:
         if source.kind == "saved_model":
             spec = signature.of_saved_model(_Loaded.model, *arguments, source.identity or "", batch, image_size)
         else:
-            spec = signature.of_keras(_Loaded.model, *arguments, batch, image_size)
+            spec = signature.of_keras(_Loaded.model, *arguments, batch, image_size, source.custom_objects)
     except (UsageError, ExportError):
         raise
     except Exception as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise ExportError(
-            f"{source.text} cannot be called on its own input shapes: {(lines or [''])[0][:200]}",
+            f"{source.text} cannot be called on its own input shapes: {one_line(error)}",
             "the network may not take this image size",
         ) from error
     _Loaded.spec = spec
@@ -59,42 +57,51 @@ def write(order: Message) -> Message:
     with contextlib.suppress(OSError):  # start a new peak: what earlier orders used and gave back does not count
         Path("/proc/self/clear_refs").write_text("5")
     started = time.perf_counter_ns()
-    macs = None
-    if kind == "keras":
-        evidence = _save_keras(path)
-    elif kind == "saved_model":
-        shutil.copytree(order["target"], path)
-        evidence = ()
-    elif kind == "onnx":
-        import onnx as onnx_library
-
-        from keronyx.export import onnx
-        from keronyx.export.macs import count_macs
-
-        evidence = onnx.convert(_Loaded.model, _Loaded.spec, path)
-        macs = count_macs(onnx_library.load(str(path)))
-    elif kind == "frozen":
-        from keronyx.export import frozen
-
-        evidence = frozen.convert(_Loaded.model, _Loaded.spec, path)
-    else:
-        from keronyx.export import litert
-
-        evidence = litert.convert(_Loaded.model, _Loaded.spec, path)
+    try:
+        evidence, macs = _make(kind, path, order)
+    except (KeronyxError, MemoryError):
+        raise
+    except OSError as error:
+        raise UnwritableError(f"cannot write {path.name}: {error.strerror or error}") from error
+    except Exception as error:
+        raise ExportError(f"this model cannot be converted to {kind}: {first_line(error)}") from error
     seconds = (time.perf_counter_ns() - started) / 1e9
     size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
     artifact = Artifact(kind, path.name, size, hash_path(path), seconds, peak_resident_mib(), evidence)
     return {"artifact": asdict(artifact), "macs": macs}
 
 
+def _make(kind: str, path: Path, order: Message) -> tuple[tuple[str, ...], int | None]:
+    """Write the artifact; return its evidence and, for ONNX, the multiply-accumulates."""
+    if kind == "keras":
+        return _save_keras(path), None
+    if kind == "saved_model":
+        shutil.copytree(order["target"], path)
+        return (), None
+    if kind == "onnx":
+        import onnx as onnx_library
+
+        from keronyx.export import onnx
+        from keronyx.export.macs import count_macs
+
+        evidence = onnx.convert(_Loaded.model, _Loaded.spec, path)
+        return evidence, count_macs(onnx_library.load(str(path)))
+    if kind == "frozen":
+        from keronyx.export import frozen
+
+        return frozen.convert(_Loaded.model, _Loaded.spec, path), None
+    from keronyx.export import litert
+
+    return litert.convert(_Loaded.model, _Loaded.spec, path), None
+
+
 def _save_keras(path: Path) -> tuple[str, ...]:
-    """Save the model with Keras under a name Keras accepts, then move it to `path`."""
-    named = path.with_name(f"{path.name}.keras")
     try:
-        _Loaded.model.save(named)
-        os.replace(named, path)
+        _Loaded.model.save(path)
+    except OSError:
+        raise
     except Exception as error:
-        raise ExportError(f"Keras cannot save this model: {str(error).splitlines()[0][:200]}") from error
+        raise ExportError(f"Keras cannot save this model: {one_line(error)}") from error
     return ()
 
 

@@ -12,8 +12,9 @@ from typing import Any
 from keronyx.errors import KeronyxError, SourceError, UnwritableError
 from keronyx.export import folder as folders
 from keronyx.export.folder import FILES, Manifest
+from keronyx.export.lock import only_conversion
 from keronyx.export.onnx import OPSET
-from keronyx.export.source import Source
+from keronyx.export.source import Source, hash_path
 from keronyx.process import Child
 from keronyx.types import Artifact, ModelSpec, TensorSpec
 
@@ -63,23 +64,35 @@ def export(
         KeronyxError: the source cannot be loaded, or the folder cannot be used.
     """
     job = _Conversion(source, batch, image_size, timeout_s, progress)
-    try:
-        content = source.identity or job.spec().content_hash
+    wanted = tuple(kinds)
+
+    def place(content: str) -> tuple[str, Path]:
         key = folders.key(content, batch, image_size, OPSET)
-        target = folder or folders.default_folder(root, source.name, batch, key)
-        manifest = folders.prepare(target, key, force) or Manifest(
-            folders.MANIFEST_SCHEMA,
-            key,
-            batch,
-            OPSET,
-            job.spec(),
-            folders.tool_versions(),
-            custom_objects=source.custom_objects,
-            trust=source.trust,
-        )
-        return job.make(target, manifest, kinds)
-    finally:
-        job.close()
+        return key, folder or folders.default_folder(root, source.name, batch, key)
+
+    if source.identity:
+        key, target = place(source.identity)
+        there = folders.prepare(target, key, force)
+        if there is not None and not job.missing(target, there, wanted):
+            return Exported(target, there, {})
+    with only_conversion(job.wait):
+        try:
+            key, target = place(source.identity or job.spec().content_hash)
+            # Once more: another conversion may have ended just now.
+            manifest = folders.prepare(target, key, force) or Manifest(
+                folders.MANIFEST_SCHEMA,
+                key,
+                batch,
+                OPSET,
+                job.spec(),
+                folders.tool_versions(),
+                custom_objects=source.custom_objects,
+                trust=source.trust,
+                image_size=image_size,
+            )
+            return job.make(target, manifest, wanted)
+        finally:
+            job.close()
 
 
 def complete(
@@ -98,13 +111,17 @@ def complete(
         trust=manifest.trust,
         custom_objects=manifest.custom_objects,
     )
-    sizes = manifest.spec.inputs[0].shape
-    image_size = (sizes[1], sizes[2]) if len(sizes) == 4 and sizes[1] and sizes[2] else None
-    job = _Conversion(source, manifest.batch, image_size, timeout_s, progress)
-    try:
-        return job.make(folder, manifest, kinds)
-    finally:
-        job.close()
+    job = _Conversion(source, manifest.batch, manifest.image_size, timeout_s, progress)
+    wanted = tuple(kinds)
+    if not job.missing(folder, manifest, wanted):
+        return Exported(folder, manifest, {})
+    if not _intact(folder, model) or hash_path(folder / model.path) != model.sha256:
+        raise SourceError(f"{folder / model.path} is not as it was exported", "export the model again with --force")
+    with only_conversion(job.wait):
+        try:
+            return job.make(folder, folders.read(folder) or manifest, wanted)
+        finally:
+            job.close()
 
 
 @dataclass
@@ -132,14 +149,19 @@ class _Conversion:
             self.loaded = _spec(answer)
         return self.loaded
 
-    def make(self, target: Path, manifest: Manifest, kinds: Iterable[str]) -> Exported:
-        """Write what is missing of `kinds`, the model itself first, and keep the manifest up to date after each."""
+    def wait(self) -> None:
+        self.progress("waiting for another conversion to end")
+
+    def missing(self, target: Path, manifest: Manifest, kinds: Iterable[str]) -> list[str]:
+        """What of `kinds` is not there as it was written, the model itself first."""
         first = "saved_model" if self.source.kind == "saved_model" else "keras"
         wanted = [first, *(kind for kind in FILES if kind in set(kinds) and kind != first)]
+        return [kind for kind in wanted if not _intact(target, manifest.artifact(kind))]
+
+    def make(self, target: Path, manifest: Manifest, kinds: Iterable[str]) -> Exported:
+        """Write what is missing of `kinds` and keep the manifest up to date after each."""
         failed: dict[str, KeronyxError] = {}
-        for kind in wanted:
-            if _intact(target, manifest.artifact(kind)):
-                continue
+        for kind in self.missing(target, manifest, kinds):
             try:
                 self.spec()
                 self.progress(f"writing {target / FILES[kind]}")
@@ -156,22 +178,23 @@ class _Conversion:
         return Exported(target, manifest, failed)
 
     def write(self, target: Path, kind: str) -> tuple[Artifact, int | None]:
-        """Have the child write one artifact under another name, then move it into place."""
+        """Have the child write one artifact into a folder beside it, then move it into place."""
         assert self.child is not None
-        final, temporary = target / FILES[kind], target / f".{FILES[kind]}.{os.getpid()}"
+        final, making = target / FILES[kind], target / folders.MAKING
         try:
+            shutil.rmtree(making, ignore_errors=True)  # left behind by a process that was killed
+            making.mkdir()
+            path = making / FILES[kind]
             answer = self.child.ask(
-                "write", self.timeout_s, kind=kind, path=str(temporary.resolve()), target=self.source.target
+                "write", self.timeout_s, kind=kind, path=str(path.resolve()), target=self.source.target
             )
             if final.is_dir():
                 shutil.rmtree(final)
-            os.replace(temporary, final)
+            os.replace(path, final)
         except OSError as error:
-            raise UnwritableError(f"cannot write {final}: {error.strerror}") from error
+            raise UnwritableError(f"cannot write {final}: {error.strerror or error}") from error
         finally:
-            if temporary.is_dir():
-                shutil.rmtree(temporary, ignore_errors=True)
-            temporary.unlink(missing_ok=True)
+            shutil.rmtree(making, ignore_errors=True)
         made = answer["artifact"]
         artifact = Artifact(**{**made, "path": FILES[kind], "evidence": tuple(made["evidence"])})
         return artifact, answer["macs"]

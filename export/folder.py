@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,9 @@ from keronyx.types import Artifact, ModelSpec
 
 MANIFEST = "manifest.json"
 MANIFEST_SCHEMA = 1
+
+MAKING = ".making"
+"""Folder inside an export folder that the conversion writes to; found later, it is a killed process's remains."""
 
 FILES = {
     "keras": "model.keras",
@@ -46,6 +50,7 @@ class Manifest:
     artifacts: tuple[Artifact, ...] = ()
     custom_objects: str | None = None
     trust: bool = False
+    image_size: tuple[int, int] | None = None
 
     def artifact(self, kind: str) -> Artifact | None:
         return next((a for a in self.artifacts if a.kind == kind), None)
@@ -88,8 +93,10 @@ def read(folder: Path) -> Manifest | None:
         manifest = TypeAdapter(Manifest).validate_json(path.read_bytes())
     except (ValidationError, OSError) as error:
         raise ReportError(f"{path} is damaged", "export again with --force or to another folder") from error
-    if any(Path(a.path).name != a.path for a in manifest.artifacts):
-        raise ReportError(f"{path} names files outside its folder", "do not use this folder")
+    if manifest.schema != MANIFEST_SCHEMA:
+        raise ReportError(f"{path} has schema {manifest.schema}, not {MANIFEST_SCHEMA}", "export again with --force")
+    if any(a.path != FILES.get(a.kind) for a in manifest.artifacts):
+        raise ReportError(f"{path} names files that no export writes", "do not use this folder")
     return manifest
 
 
@@ -125,14 +132,12 @@ def prepare(folder: Path, content_key: str, force: bool) -> Manifest | None:
         return there
     if folder.exists() and not folder.is_dir():
         raise UnwritableError(f"{folder} is a file", "name a folder with -o")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
+    if folder.is_dir() and any(path.name != MAKING for path in folder.iterdir()) and not force:
         holds = f"another export ({there.spec.source})" if there else "files that are not an export"
         raise UnwritableError(f"{folder} holds {holds}", "name another folder with -o, or replace files with --force")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UnwritableError(f"cannot write to {folder}: {error.strerror}", "name another folder with -o") from error
     return None
@@ -141,8 +146,13 @@ def prepare(folder: Path, content_key: str, force: bool) -> Manifest | None:
 def write(folder: Path, manifest: Manifest) -> None:
     """Store the manifest atomically."""
     temporary = folder / f".{MANIFEST}.{os.getpid()}"
-    temporary.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
-    os.replace(temporary, folder / MANIFEST)
+    try:
+        temporary.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
+        os.replace(temporary, folder / MANIFEST)
+    except OSError as error:
+        raise UnwritableError(f"cannot write {folder / MANIFEST}: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def with_artifacts(manifest: Manifest, added: Iterable[Artifact]) -> Manifest:

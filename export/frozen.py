@@ -13,6 +13,7 @@ from typing import Any
 from keronyx.errors import ExportError
 from keronyx.export import signature
 from keronyx.export.fold import fold_batchnorm
+from keronyx.process import one_line
 from keronyx.types import ModelSpec
 
 
@@ -73,7 +74,7 @@ def _grappler(graph_def: Any, outputs: list[str]) -> Any:
     try:
         return tf_optimizer.OptimizeGraph(config, meta)
     except Exception as error:
-        raise ExportError(f"Grappler cannot optimize this graph: {str(error)[:200]}") from error
+        raise ExportError(f"Grappler cannot optimize this graph: {one_line(error)}") from error
 
 
 def _fused(graph_def: Any) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 
 from keronyx.errors import ExportError
 from keronyx.export import signature
-from keronyx.process import first_line
+from keronyx.process import one_line
 from keronyx.types import ModelSpec
 
 
@@ -59,4 +59,4 @@ def _reason(error: BaseException) -> str:
     """The operator and what is wrong with it, out of a page of MLIR locations."""
     if match := re.search(r"'(tfl?\.\w+)' op ([^\n]*)", str(error)):
         return f"{match[1]} {match[2]}"[:200]
-    return first_line(error, 200)
+    return one_line(error)

@@ -20,6 +20,7 @@ from keronyx.errors import ExportError
 from keronyx.export import signature
 from keronyx.export.fold import fold_batchnorm
 from keronyx.export.rewrite.fold_constants import fold_constants
+from keronyx.process import one_line
 from keronyx.types import Array, ModelSpec, TensorSpec
 
 OPSET = 18
@@ -69,9 +70,7 @@ def check(proto: Any, spec: ModelSpec) -> None:
     try:
         onnx.checker.check_model(proto, full_check=True)
     except Exception as error:
-        raise ExportError(
-            f"the ONNX checker refuses the converted model: {str(error).splitlines()[0][:200]}"
-        ) from error
+        raise ExportError(f"the ONNX checker refuses the converted model: {one_line(error)}") from error
     made = read_signature(proto)
     for kind, wanted, found in (("input", spec.inputs, made[0]), ("output", spec.outputs, made[1])):
         if [(t.name, t.dtype, t.shape) for t in wanted] != [(t.name, t.dtype, t.shape) for t in found]:
@@ -148,7 +147,7 @@ def _tf2onnx(function: Any) -> Any:
                 )
             return optimizer.optimize_graph(converted).make_model("keronyx")
     except Exception as error:
-        raise ExportError(f"tf2onnx cannot convert this model: {_unsupported(error)}") from error
+        raise ExportError(f"tf2onnx cannot convert this model: {one_line(error)}") from error
 
 
 def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Array]) -> None:
@@ -233,11 +232,6 @@ def _tensor_names(tensors: Sequence[Any]) -> list[str]:
 
 def _bytes(variable: Any) -> int:
     return int(np.prod(variable.shape) * np.dtype(variable.dtype).itemsize)
-
-
-def _unsupported(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:240]
 
 
 def _brief(tensors: Sequence[TensorSpec]) -> str:

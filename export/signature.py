@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from keronyx.errors import ExportError, UsageError
@@ -22,12 +24,20 @@ DTYPES = frozenset(
 """What numpy, TensorFlow and ONNX all have."""
 
 
-def of_keras(model: Any, name: str, source: str, batch: int | None, image_size: tuple[int, int] | None) -> ModelSpec:
+def of_keras(
+    model: Any,
+    name: str,
+    source: str,
+    batch: int | None,
+    image_size: tuple[int, int] | None,
+    custom_objects: str | None = None,
+) -> ModelSpec:
     """Signature of a `keras.Model`.
 
     Args:
         batch: size of the first dimension, None to leave it dynamic.
         image_size: height and width for rank-4 inputs that leave them undefined.
+        custom_objects: `module` or `module:attribute` the model needed, whose code is part of its content.
     """
     inputs = tuple(
         TensorSpec(name, _fixed(name, tuple(tensor.shape), batch, image_size), _numeric(name, str(tensor.dtype)))
@@ -40,7 +50,7 @@ def of_keras(model: Any, name: str, source: str, batch: int | None, image_size: 
         TensorSpec(output, tuple(tensor.shape), _numeric(output, tensor.dtype.name))
         for output, tensor in zip(output_names(model), function.outputs, strict=True)
     )
-    return ModelSpec(name, source, inputs, outputs, model.count_params(), content_hash(model))
+    return ModelSpec(name, source, inputs, outputs, model.count_params(), content_hash(model, custom_objects))
 
 
 def of_saved_model(
@@ -160,8 +170,8 @@ def tensor_specs(inputs: Sequence[TensorSpec]) -> list[Any]:
     return [tf.TensorSpec(spec.shape, spec.dtype, name=f"input_{i}") for i, spec in enumerate(inputs)]
 
 
-def content_hash(model: Any) -> str:
-    """SHA-256 over the configuration and every weight."""
+def content_hash(model: Any, custom_objects: str | None = None) -> str:
+    """SHA-256 over the configuration, every weight, and the files that layers of the user's own are written in."""
     import numpy as np
 
     digest = hashlib.sha256()
@@ -171,6 +181,10 @@ def content_hash(model: Any) -> str:
         digest.update(type(model).__qualname__.encode())
     for variable in model.variables:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
+    modules = {type(layer).__module__ for layer in model._flatten_layers()} | {(custom_objects or "").partition(":")[0]}
+    for name in sorted(name for name in modules if name.partition(".")[0] != "keras"):
+        if file := getattr(sys.modules.get(name), "__file__", None):
+            digest.update(Path(file).read_bytes())
     return digest.hexdigest()
 
 

@@ -17,10 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from keronyx.custom_objects import import_custom_objects, import_module
-from keronyx.errors import SourceError, UntrustedModelError, UsageError
+from keronyx.errors import KeronyxError, SourceError, UntrustedModelError, UsageError
+from keronyx.process import one_line
 
 SEED = 0
 """Seeds Keras before a model is built, so that random weights are the same every time."""
+
+CODE_CLASSES = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper"})
+"""Classes of a Keras configuration that carry marshalled or pickled code, or load a SavedModel from elsewhere."""
+
+MAX_CONFIG_BYTES = 64 * 2**20
+"""A configuration larger than this, unpacked, is no network's."""
 
 UNSAFE_OPS = frozenset({"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "EagerPyFunc", "PyFuncStateless"})
 """TensorFlow operators of a SavedModel that touch files or call Python."""
@@ -47,8 +54,10 @@ class Source:
 
     @property
     def identity(self) -> str | None:
-        """Hash of what the model is made from, or None when only loading it can tell."""
-        digest = hashlib.sha256(repr((self.kind, sorted(self.arguments.items()), self.custom_objects)).encode())
+        """Hash of what the model is made from, or None when only loading it can tell (the user's code counts too)."""
+        if self.custom_objects and not self.fingerprint:
+            return None
+        digest = hashlib.sha256(repr((self.kind, sorted(self.arguments.items()))).encode())
         if self.weights:
             digest.update(Path(self.weights).read_bytes())
         if self.kind == "applications":
@@ -63,10 +72,11 @@ class Source:
 
 
 def hash_path(path: Path, digest: Any = None) -> str:
-    """SHA-256 over a file, or over a folder's relative paths and contents in sorted order."""
+    """SHA-256 over a file, or over a folder's relative paths, sizes and contents in sorted order."""
     digest = digest or hashlib.sha256()
     for file in sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]:
-        digest.update(str(file.relative_to(path) if path.is_dir() else "").encode())
+        if path.is_dir():
+            digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
         with file.open("rb") as stream:
             while block := stream.read(2**20):
                 digest.update(block)
@@ -94,12 +104,15 @@ def identify(
     if weights and not Path(weights).is_file():
         raise SourceError(f"{weights}: no such weights file")
     path = Path(text)
-    if path.exists():
+    if text.strip() and path.exists():
         common["name"] = re.sub(r"[^\w.-]+", "_", path.resolve().stem) or "model"
         common["target"] = str(path.resolve())
-        return Source(kind=_kind_of(path), **common)
+        kind = _kind_of(path)
+        if weights and kind == "saved_model":
+            raise UsageError("--weights cannot be loaded into a SavedModel", "name the network the weights belong to")
+        return Source(kind=kind, **common)
     prefix, colon, attribute = text.partition(":")
-    if prefix == "keras.applications" and attribute:
+    if prefix == "keras.applications" and colon:
         return Source(kind="applications", name=attribute, target=attribute, **common)
     if colon and attribute.isidentifier() and all(part.isidentifier() for part in prefix.split(".")):
         common["custom_objects"] = custom_objects or prefix  # a row's process has to know the module's classes too
@@ -160,7 +173,7 @@ def load(source: Source) -> Any:
         try:
             model.load_weights(source.weights)
         except Exception as error:
-            raise SourceError(f"{source.weights} does not fit {source.text}: {_brief(error)}") from error
+            raise SourceError(f"{source.weights} does not fit {source.text}: {one_line(error)}") from error
     if not model.built or not getattr(model, "inputs", None):
         raise SourceError(
             f"{source.text} has no fixed inputs: it is subclassed or not built",
@@ -179,12 +192,11 @@ def load_keras_file(path: str, trust: bool, custom_objects: str | None) -> Any:
 
     if not trust:
         refuse_code(path)
+    objects = import_custom_objects(custom_objects)
     try:
-        return keras.saving.load_model(
-            path, compile=False, safe_mode=not trust, custom_objects=import_custom_objects(custom_objects)
-        )
+        return keras.saving.load_model(path, compile=False, safe_mode=not trust, custom_objects=objects)
     except Exception as error:
-        said = _brief(error)
+        said = one_line(error)
         if match := re.search(
             r"Could not locate class '?([\w>]+)'?|Unknown (?:layer|object)[^\w]*([\w>]+)", str(error)
         ):
@@ -200,6 +212,9 @@ def refuse_code(path: str) -> None:
     try:
         if path.endswith(".keras"):
             with zipfile.ZipFile(path) as archive:
+                size = archive.getinfo("config.json").file_size
+                if size > MAX_CONFIG_BYTES:
+                    raise SourceError(f"{Path(path).name} is damaged: its config.json unpacks to {size:,} bytes")
                 config = json.loads(archive.read("config.json"))
         else:
             import h5py
@@ -212,13 +227,14 @@ def refuse_code(path: str) -> None:
     except SourceError:
         raise
     except Exception as error:
-        raise SourceError(f"{Path(path).name} is damaged: {_brief(error)}") from error
+        raise SourceError(f"{Path(path).name} is damaged: {one_line(error)}") from error
     for layer in _objects(config):
-        if layer.get("class_name") in ("Lambda", "__lambda__"):
+        kind = layer.get("class_name")
+        if isinstance(kind, str) and kind.rpartition(">")[2] in CODE_CLASSES:
             inner = layer.get("config")
             name = inner.get("name", "?") if isinstance(inner, dict) else "?"
             raise UntrustedModelError(
-                f"{Path(path).name} contains Python code (Lambda layer {name!r})",
+                f"{Path(path).name} contains Python code ({kind} layer {name!r})",
                 "add --trust only if you know who made this file: loading it runs that code",
             )
 
@@ -245,23 +261,29 @@ def _application(source: Source) -> Any:
         if name[0].isupper() and callable(getattr(keras.applications, name))
     }
     if source.target not in candidates:
-        close = difflib.get_close_matches(source.target, candidates, n=3, cutoff=0.4)
-        raise UsageError(f"keras.applications has no {source.target}", f"closest: {', '.join(close)}" if close else "")
+        close = difflib.get_close_matches(source.target, candidates, n=3, cutoff=0.4) or [
+            "MobileNetV3Small",
+            "ResNet50",
+        ]
+        raise UsageError(f"keras.applications has no {source.target!r}", f"it has {', '.join(close)}")
     return candidates[source.target](weights=None)
 
 
 def _call(source: Source) -> Any:
+    import keras
+
     module, _, attribute = source.target.partition(":")
     builder = getattr(import_module(module), attribute, None)
     if builder is None:
         raise SourceError(f"module {module} has no {attribute}")
-    return builder(**source.arguments) if callable(builder) and not _is_model(builder) else builder
-
-
-def _is_model(thing: Any) -> bool:
-    import keras
-
-    return isinstance(thing, keras.Model)
+    if not callable(builder) or isinstance(builder, keras.Model):
+        return builder
+    try:
+        return builder(**source.arguments)
+    except KeronyxError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise SourceError(f"{source.text} failed: {type(error).__name__}: {one_line(error)}") from error
 
 
 def _load_saved_model(source: Source) -> Any:
@@ -271,6 +293,8 @@ def _load_saved_model(source: Source) -> Any:
     try:
         stored = SavedModel.FromString((Path(source.target) / "saved_model.pb").read_bytes())
         graphs = [graph.graph_def for graph in stored.meta_graphs]
+        if len(graphs) != 1:
+            raise SourceError(f"{source.text} holds {len(graphs)} graphs, not one (damaged?)")
         if not source.trust:  # before loading: a graph's initialisers already run then
             for graph in graphs:
                 if found := sorted(UNSAFE_OPS & operators(graph)):
@@ -278,10 +302,10 @@ def _load_saved_model(source: Source) -> Any:
                         f"{source.name} uses {', '.join(found)}", "add --trust only if you know who made it"
                     )
         loaded = tf.saved_model.load(source.target)
-    except UntrustedModelError:
+    except SourceError:
         raise
     except Exception as error:
-        raise SourceError(f"{source.text} cannot be loaded: {_brief(error)}") from error
+        raise SourceError(f"{source.text} cannot be loaded: {one_line(error)}") from error
     if not loaded.signatures:
         raise SourceError(f"{source.text} has no signature", "save it with a serving_default signature")
     return loaded
@@ -293,8 +317,3 @@ def operators(graph_def: Any) -> set[str]:
     for function in graph_def.library.function:
         nodes.extend(function.node_def)
     return {node.op for node in nodes}
-
-
-def _brief(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:240]

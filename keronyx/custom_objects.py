@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from types import FunctionType
 from typing import Any
 
 from keronyx.errors import SourceError
@@ -17,18 +18,22 @@ def import_module(name: str) -> Any:
         sys.path.append(os.getcwd())
     try:
         return importlib.import_module(name)
-    except Exception as error:
-        raise SourceError(f"cannot import {name}: {first_line(error)}", f"searched {os.getcwd()} too") from error
+    except (Exception, SystemExit) as error:
+        raise SourceError(f"cannot import {name!r}: {first_line(error)}", f"searched {os.getcwd()} too") from error
 
 
 def import_custom_objects(where: str | None) -> dict[str, Any]:
-    """The dictionary at `module:attribute`; an empty one for None or a bare `module`, which is only imported."""
+    """The dictionary at `module:attribute`; for a bare `module` the classes and functions it defines; {} for None."""
     if where is None:
         return {}
     module, _, attribute = where.partition(":")
     found = import_module(module)
     if not attribute:
-        return {}
+        return {
+            name: thing
+            for name, thing in vars(found).items()
+            if isinstance(thing, type | FunctionType) and thing.__module__ == found.__name__
+        }
     objects = getattr(found, attribute, None)
     if not isinstance(objects, dict):
         raise SourceError(f"--custom-objects {where}: not a dictionary of name -> class")

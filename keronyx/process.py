@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -32,6 +33,9 @@ Handler = Callable[[Message], Message]
 MIB = 2**20
 POLL_S = 0.2
 """How often a watched child's memory is read (never during a timed round)."""
+
+NOISE = re.compile(r"[IW]\d{4} |WARNING: All log messages before absl")
+"""What TensorFlow writes at every start."""
 
 
 class Child:
@@ -133,14 +137,14 @@ class Child:
         return WorkerError(f"{self.title} ended with exit code {code}{ending}")
 
     def log_tail(self, lines: int = 3) -> str:
-        """The last non-empty lines of what the child wrote, joined into one."""
+        """The last lines that say something of what the child wrote, joined into one."""
         try:
             size = self._log.seek(0, os.SEEK_END)
             self._log.seek(max(0, size - 8192))
             text = self._log.read().decode(errors="replace")
         except ValueError:  # already closed
             return ""
-        kept = [line.strip() for line in text.splitlines() if line.strip()]
+        kept = [line.strip() for line in text.splitlines() if line.strip() and not NOISE.match(line)]
         return " | ".join(kept[-lines:])
 
     def kill(self) -> None:
@@ -197,10 +201,16 @@ def serve(handlers: Mapping[str, Handler]) -> None:
     os._exit(0)
 
 
+def one_line(error: BaseException, limit: int = 240) -> str:
+    """What an exception says, on one line, without terminal colours; its type when it says nothing."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+    return " ".join(text.split())[:limit] or type(error).__name__
+
+
 def first_line(error: BaseException, limit: int = 300) -> str:
-    """An exception as one line: its type and the first line that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:limit].rstrip(": ")
+    """An exception as one line: its type and what it says."""
+    kind, said = type(error).__name__, one_line(error, limit)
+    return (kind if said == kind else f"{kind}: {said}")[:limit]
 
 
 def resident_mib(pid: int | None = None) -> float:
