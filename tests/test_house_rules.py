@@ -1,0 +1,139 @@
+"""What the code promises about itself: what imports what, what prints, what a wheel holds, what `--help` loads."""
+
+from __future__ import annotations
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("export", "runtime", "profiles", "zoo")
+HEAVY = ("tensorflow", "keras", "tf2onnx", "onnxruntime", "openvino", "ai_edge_litert", "onnx", "scipy", "h5py")
+FILES = sorted([*(f for folder in FOLDERS for f in (ROOT / folder).rglob("*.py")), *(ROOT / "keronyx").glob("*.py")])
+
+
+def imported(tree: ast.AST, package: str) -> set[str]:
+    """Every module imported anywhere in a file, relative imports made absolute, with what is imported from it."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            module = ".".join([*parents, *([node.module] if node.module else [])])
+            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def package_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).parts[:-1]
+    return ".".join(parts if parts[0] == "keronyx" else ("keronyx", *parts))
+
+
+def name(file: Path) -> str:
+    return str(file.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.relative_to(ROOT).parts[0] in FOLDERS], ids=name)
+def test_folders_never_import_one_another(file):
+    own = file.relative_to(ROOT).parts[0]
+    used = {module.split(".")[1] for module in imported(ast.parse(file.read_text()), package_of(file)) if module.startswith("keronyx.")}  # fmt: skip
+    assert not used & ({*FOLDERS, "pipeline", "cli"} - {own})
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "keronyx").glob("*.py")), ids=name)
+def test_only_the_pipeline_joins_the_folders(file):
+    used = {module.split(".")[1] for module in imported(ast.parse(file.read_text()), "keronyx") if module.startswith("keronyx.")}  # fmt: skip
+    allowed = {"pipeline.py": set(FOLDERS), "cli.py": {"profiles", "runtime"}}.get(file.name, set())
+    assert used & set(FOLDERS) <= allowed
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_heavy_libraries_are_imported_inside_functions(file):
+    top = ast.Module(
+        [n for n in ast.parse(file.read_text()).body if not isinstance(n, ast.FunctionDef | ast.ClassDef)], []
+    )
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            top.body = [n for n in top.body if ast.dump(n) != ast.dump(node)]
+    assert not {module.partition(".")[0] for module in imported(top, package_of(file))} & set(HEAVY)
+
+
+@pytest.mark.parametrize("file", [f for f in FILES if f.name not in ("cli.py", "process.py", "try_load.py")], ids=name)
+def test_only_the_command_line_prints_or_exits(file):
+    """process.py and try_load.py are exempt from `os._exit` alone: they end child processes, which talk by socket."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert called not in ("print", "exit", "quit", "sys.exit", "os._exit", "sys.stdout.write"), node.lineno
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            assert "SystemExit" not in ast.unparse(node.exc), node.lineno
+
+
+@pytest.mark.parametrize("file", FILES, ids=name)
+def test_no_wall_clock_times_anything(file):
+    assert "time.time(" not in file.read_text()
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["profile", "--help"], ["doctor"], ["report", "nowhere.json"], ["profile", "--runtimes", "x"], ["--version"]], ids=" ".join)  # fmt: skip
+def test_nothing_heavy_is_imported_by_what_must_be_quick(arguments, tmp_path):
+    """`import tensorflow` alone takes 4 seconds; `--help` is to answer in half of one."""
+    code = (
+        "import sys, json\nfrom keronyx.cli import main\n"
+        f"sys.argv = {['keronyx', *arguments]!r}\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    loaded = json.loads(done.stderr.splitlines()[-1])
+    assert not set(loaded) & set(HEAVY) and "keronyx" in loaded
+    if arguments == ["--help"]:
+        assert "Usage" in done.stdout and not set(loaded) & {"numpy", "pydantic", "jinja2", "psutil", "PIL"}
+
+
+def test_every_command_and_option_has_help():
+    from typer.main import get_command
+
+    from keronyx.cli import app
+
+    commands = get_command(app).commands
+    assert set(commands) == {"doctor", "export", "profile", "report"}
+    for command in commands.values():
+        assert command.help and "Exit codes" in command.epilog
+        assert all(getattr(parameter, "help", None) for parameter in command.params), command.name
+
+
+def test_the_launcher_works_from_any_folder(tmp_path):
+    (tmp_path / "keronyx.py").write_text("raise SystemExit('shadowed')")
+    done = subprocess.run([sys.executable, ROOT / "cli.py", "--version"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.strip()[0].isdigit()
+    assert len(ast.parse((ROOT / "cli.py").read_text()).body) == 3
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_keronyx_alone_and_all_of_it(tmp_path):
+    for source in ("pyproject.toml", "README.md", "keronyx", *FOLDERS):
+        here = ROOT / source
+        if here.is_dir():
+            shutil.copytree(here, tmp_path / source, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+        elif here.exists():
+            shutil.copy(here, tmp_path)
+    build = "from setuptools import setup; setup()"
+    done = subprocess.run(
+        [sys.executable, "-c", build, "-q", "build_py", "--build-lib", "built"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,  # fmt: skip
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    built = tmp_path / "built"
+    assert [path.name for path in built.iterdir()] == ["keronyx"]
+    held = {str(path.relative_to(built)) for path in built.rglob("*") if path.is_file()}
+    expected = {f"{package_of(file).replace('.', '/')}/{file.name}" for file in FILES}
+    templates = {f"keronyx/profiles/templates/{path.name}" for path in (ROOT / "profiles/templates").iterdir()}
+    assert templates and held >= expected | templates | {"keronyx/py.typed"}
