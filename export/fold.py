@@ -26,7 +26,7 @@ def fold_batchnorm(model: Any) -> tuple[Any, int]:
     from keras.src.models import Functional
 
     if type(model) is keras.Sequential and model.built:
-        graph = keras.Model(model.inputs, model.outputs)
+        graph = keras.Model(model.inputs[0], model.outputs[0])
     elif type(model) is Functional:
         graph = keras.Model(model.input, model.output)  # without what it was compiled with
     else:
