@@ -34,6 +34,9 @@ MIB = 2**20
 POLL_S = 0.2
 """How often a watched child's memory is read (never during a timed round)."""
 
+CLOSE_S = 5.0
+"""How long a child may take to leave by itself."""
+
 NOISE = re.compile(r"[IW]\d{4} |WARNING: All log messages before absl")
 """What TensorFlow writes at every start."""
 
@@ -156,7 +159,7 @@ class Child:
         """End the child: it leaves by itself when the channel closes, and is killed when it does not."""
         self._channel.close()
         try:
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=CLOSE_S)
         except subprocess.TimeoutExpired:
             self.kill()
         self._log.close()
@@ -183,22 +186,26 @@ def serve(handlers: Mapping[str, Handler]) -> None:
         except (EOFError, OSError):
             break
         try:
-            answer = handlers[message.pop("order")](message)
+            answer = json.dumps(handlers[message.pop("order")](message))
         except KeronyxError as error:
-            answer = {"error": type(error).__name__, "message": error.message, "remedy": error.remedy}
+            answer = _error(type(error).__name__, error.message, error.remedy)
         except MemoryError:
-            answer = {"error": "WorkerMemoryError", "message": "ran out of memory", "remedy": "free some memory"}
+            answer = _error("WorkerMemoryError", "ran out of memory", "free some memory")
         except BaseException as error:
             traceback.print_exc()
-            answer = {"error": "WorkerError", "message": first_line(error), "remedy": ""}
+            answer = _error("WorkerError", first_line(error))
         try:
-            channel.send_bytes(json.dumps(answer).encode())
+            channel.send_bytes(answer.encode())
         except OSError:
             break
     # Interpreter shutdown of TensorFlow and of GPU libraries takes seconds and can crash; nothing is left to save.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _error(kind: str, message: str, remedy: str = "") -> str:
+    return json.dumps({"error": kind, "message": message, "remedy": remedy})
 
 
 def one_line(error: BaseException, limit: int = 240) -> str:
