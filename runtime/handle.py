@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from keronyx.errors import WorkerMemoryError
 from keronyx.process import Child
 from keronyx.runtime.turn import Turn
 from keronyx.types import Cold, Placement, SessionRequest, TensorSpec
@@ -81,6 +82,9 @@ class Worker:
             folder=str(folder),
             prefix=self.row.replace("/", "_"),
         )
+        peak, limit = warmed["peak_rss_mib"], self._memory_limit_mib
+        if limit is not None and peak > limit:  # faster than the parent looked
+            raise WorkerMemoryError(f"{self.row} used {peak:,.0f} MiB, more than its limit of {limit:,.0f} MiB")
         cold = Cold(
             start_s,
             opened["import_s"],
@@ -88,7 +92,7 @@ class Worker:
             opened["compile_s"],
             opened["first_call_s"],
             tuple(warmed["warmup_ms"]),
-            warmed["peak_rss_mib"],
+            peak,
         )
         return Opened(
             cold,

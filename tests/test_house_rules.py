@@ -35,6 +35,12 @@ def package_of(file: Path) -> str:
     return ".".join(parts if parts[0] == "keronyx" else ("keronyx", *parts))
 
 
+def parts_used(file: Path) -> set[str]:
+    """Folders and modules of keronyx that a file imports from."""
+    modules = imported(ast.parse(file.read_text()), package_of(file))
+    return {module.split(".")[1] for module in modules if module.startswith("keronyx.")}
+
+
 def name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
@@ -42,13 +48,13 @@ def name(file: Path) -> str:
 @pytest.mark.parametrize("file", [f for f in FILES if f.relative_to(ROOT).parts[0] in FOLDERS], ids=name)
 def test_folders_never_import_one_another(file):
     own = file.relative_to(ROOT).parts[0]
-    used = {module.split(".")[1] for module in imported(ast.parse(file.read_text()), package_of(file)) if module.startswith("keronyx.")}  # fmt: skip
+    used = parts_used(file)
     assert not used & ({*FOLDERS, "pipeline", "cli"} - {own})
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "keronyx").glob("*.py")), ids=name)
 def test_only_the_pipeline_joins_the_folders(file):
-    used = {module.split(".")[1] for module in imported(ast.parse(file.read_text()), "keronyx") if module.startswith("keronyx.")}  # fmt: skip
+    used = parts_used(file)
     allowed = {"pipeline.py": set(FOLDERS), "cli.py": {"profiles", "runtime"}}.get(file.name, set())
     assert used & set(FOLDERS) <= allowed
 
@@ -80,19 +86,21 @@ def test_no_wall_clock_times_anything(file):
     assert "time.time(" not in file.read_text()
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["profile", "--help"], ["doctor"], ["report", "nowhere.json"], ["profile", "--runtimes", "x"], ["--version"]], ids=" ".join)  # fmt: skip
-def test_nothing_heavy_is_imported_by_what_must_be_quick(arguments, tmp_path):
+@pytest.mark.parametrize(
+    "line", ["--help", "profile --help", "doctor", "report nowhere.json", "profile --runtimes x", "--version"]
+)
+def test_nothing_heavy_is_imported_by_what_must_be_quick(line, tmp_path):
     """`import tensorflow` alone takes 4 seconds; `--help` is to answer in half of one."""
     code = (
         "import sys, json\nfrom keronyx.cli import main\n"
-        f"sys.argv = {['keronyx', *arguments]!r}\n"
+        f"sys.argv = {['keronyx', *line.split()]!r}\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         "print(json.dumps(sorted({m.partition('.')[0] for m in sys.modules})), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     loaded = json.loads(done.stderr.splitlines()[-1])
     assert not set(loaded) & set(HEAVY) and "keronyx" in loaded
-    if arguments == ["--help"]:
+    if line == "--help":
         assert "Usage" in done.stdout and not set(loaded) & {"numpy", "pydantic", "jinja2", "psutil", "PIL"}
 
 
@@ -128,7 +136,7 @@ def test_a_wheel_holds_keronyx_alone_and_all_of_it(tmp_path):
         [sys.executable, "-c", build, "-q", "build_py", "--build-lib", "built"],
         cwd=tmp_path,
         capture_output=True,
-        text=True,  # fmt: skip
+        text=True,
     )
     assert done.returncode == 0, done.stderr[-500:]
     built = tmp_path / "built"

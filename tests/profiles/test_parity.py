@@ -18,7 +18,8 @@ def softmax(x):
 
 def right(inputs=3):
     random = np.random.default_rng(0)
-    return [[softmax(random.normal(0, 3, (1, 8, 10, 3))), random.normal(0, 1, (1, 4)).astype("float32")] for _ in range(inputs)]  # fmt: skip
+    masks = [softmax(random.normal(0, 3, (1, 8, 10, 3))) for _ in range(inputs)]
+    return [[mask, random.normal(0, 1, (1, 4)).astype("float32")] for mask in masks]
 
 
 def copy(arrays):
