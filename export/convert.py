@@ -183,7 +183,7 @@ class _Conversion:
         final, making = target / FILES[kind], target / folders.MAKING
         try:
             shutil.rmtree(making, ignore_errors=True)  # left behind by a process that was killed
-            making.mkdir()
+            making.mkdir(parents=True)
             path = making / FILES[kind]
             answer = self.child.ask(
                 "write", self.timeout_s, kind=kind, path=str(path.resolve()), target=self.source.target

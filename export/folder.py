@@ -114,7 +114,7 @@ def newest(root: Path) -> list[Path]:
 
 
 def prepare(folder: Path, content_key: str, force: bool) -> Manifest | None:
-    """Make the folder ready to be written to.
+    """Check that the folder can be written to, before any work is done; it is made with its first file.
 
     Returns:
         The manifest already there when it is of the same content.
@@ -135,9 +135,12 @@ def prepare(folder: Path, content_key: str, force: bool) -> Manifest | None:
     if folder.is_dir() and any(path.name != MAKING for path in folder.iterdir()) and not force:
         holds = f"another export ({there.spec.source})" if there else "files that are not an export"
         raise UnwritableError(f"{folder} holds {holds}", "name another folder with -o, or replace files with --force")
+    existed = folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
+        if not existed:  # until there is something to put into it
+            folder.rmdir()
     except OSError as error:
         raise UnwritableError(f"cannot write to {folder}: {error.strerror}", "name another folder with -o") from error
     return None
@@ -147,6 +150,7 @@ def write(folder: Path, manifest: Manifest) -> None:
     """Store the manifest atomically."""
     temporary = folder / f".{MANIFEST}.{os.getpid()}"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         temporary.write_text(json.dumps(asdict(manifest), indent=2) + "\n")
         os.replace(temporary, folder / MANIFEST)
     except OSError as error:

@@ -85,9 +85,12 @@ def test_an_order_is_answered(child: Child) -> None:
     assert child.ask("echo", 10, text="ä", numbers=[1, None, 2.5]) == {"text": "ä", "numbers": [1, None, 2.5]}
 
 
-def test_what_libraries_print_does_not_reach_the_channel(child: Child) -> None:
+def test_what_libraries_print_reaches_neither_the_channel_nor_the_terminal(
+    child: Child, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert child.ask("shout", 10, text="x") == {"heard": "x"}
     assert child.ask("echo", 10, text="y") == {"text": "y"}
+    assert capfd.readouterr() == ("", "")
 
 
 def test_an_error_arrives_as_itself_and_the_child_lives(child: Child) -> None:
