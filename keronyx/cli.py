@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 import traceback
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from keronyx import options
 from keronyx.errors import KeronyxError, UnwritableError, UsageError
 
 if TYPE_CHECKING:
@@ -92,12 +92,17 @@ def doctor(json: JsonOutput = False, debug: Debug = False) -> None:
 
             print(dumps({"runtimes": [dataclasses.asdict(d) for d in found], "machine": notes}, indent=2))
             return
-        width = max(len(f"{d.runtime}/{d.provider}") for d in found)
-        for d in found:
-            verdict = "usable" if d.usable else f"UNAVAILABLE  {d.reason}"
-            print(f"{d.runtime + '/' + d.provider:<{width}}  {d.package} {d.version or '-':<12} {verdict}")
-            if d.remedy:
-                print(f"{'':<{width}}  -> {d.remedy}")
+        names = [f"{d.runtime}/{d.provider}" for d in found]
+        packages = [f"{d.package} {d.version or '-'}" for d in found]
+        wide, wider = max(map(len, names)), max(map(len, packages))
+        said: dict[tuple[str, str], str] = {}
+        for name, package, d in zip(names, packages, found, strict=True):
+            first = said.setdefault((d.reason, d.remedy), name)
+            repeated = not d.usable and first != name
+            verdict = "usable" if d.usable else f"UNAVAILABLE  {f'as {first}' if repeated else d.reason}"
+            print(f"{name:<{wide}}  {package:<{wider}}  {verdict}")
+            if d.remedy and not repeated:
+                print(f"{'':<{wide}}  -> {d.remedy}")
         for note in notes:
             print(f"note: {note}")
 
@@ -123,11 +128,11 @@ def export(
     with _errors(debug):
         from keronyx import pipeline
 
-        size = _size(image_size)
+        size = options.size(image_size)
         resolved = pipeline.resolve(
             source, trust=trust, custom_objects=custom_objects, weights=weights, image_size=size
         )
-        fixed = None if batch == "dynamic" else _positive(batch, "--batch")
+        fixed = None if batch == "dynamic" else options.positive(batch, "--batch")
         with _progress(quiet or json) as progress:
             exported = pipeline.export(
                 resolved, target=output, batch=fixed, image_size=size, force=force, progress=progress
@@ -167,7 +172,7 @@ def profile(
     budget: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", help="Time for measuring: 60s, 5m. Without it 60 s, or up to 180 s for ten rounds."
+            metavar="TIME", help="Time for measuring: 60s, 5m. Without it 60 s, or up to 150 s for ten rounds."
         ),
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds at most.")] = 400,
@@ -207,15 +212,15 @@ def profile(
     with _errors(debug):
         from keronyx import pipeline
 
-        size = _size(image_size)
-        options = pipeline.ProfileOptions(
-            providers=_names(providers, "--providers"),
-            runtimes=_names(runtimes, "--runtimes") if runtimes is not None else None,
-            batches=tuple(dict.fromkeys(_positive(value, "--batch") for value in _names(batch, "--batch"))),
+        size = options.size(image_size)
+        asked = pipeline.ProfileOptions(
+            providers=options.names(providers, "--providers"),
+            runtimes=options.names(runtimes, "--runtimes") if runtimes is not None else None,
+            batches=tuple(options.positive(value, "--batch") for value in options.names(batch, "--batch")),
             threads=threads,
-            budget_s=_duration(budget, "--budget") if budget is not None else None,
+            budget_s=options.duration(budget, "--budget") if budget is not None else None,
             max_rounds=rounds,
-            timeout_s=_duration(timeout, "--timeout"),
+            timeout_s=options.duration(timeout, "--timeout"),
             memory_limit_mib=memory_limit,
             seed=seed,
             hot=hot,
@@ -237,7 +242,7 @@ def profile(
         code = Exit.DONE
         for model in models:
             try:
-                one = _profile_one(model, size, options, output, force, strict, quiet, json)
+                one = _profile_one(model, size, asked, output, force, strict, quiet, json)
             except KeronyxError as error:
                 if len(models) == 1:
                     raise
@@ -285,7 +290,7 @@ def main() -> None:
 def _profile_one(
     model: Any,
     size: tuple[int, int] | None,
-    options: ProfileOptions,
+    asked: ProfileOptions,
     output: Path | None,
     force: bool,
     strict: bool,
@@ -301,7 +306,7 @@ def _profile_one(
         _check_target(path, force)
     with _one_interrupt():
         with _progress(quiet or json) as progress:
-            measured = pipeline.profile(pipeline.preparation(model, size, progress), options, progress)
+            measured = pipeline.profile(pipeline.preparation(model, size, progress), asked, progress)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         store.save(measured, stored)
         if target != stored:
@@ -397,36 +402,6 @@ def _check_target(path: Path, force: bool) -> None:
         raise UnwritableError(f"cannot make {folder}: {error.strerror}") from error
     if path.is_dir() or not os.access(folder, os.W_OK):
         raise UnwritableError(f"cannot write {path}", "name another file with -o")
-
-
-def _names(text: str, option: str) -> tuple[str, ...]:
-    parts = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not parts:
-        raise UsageError(f"{option} is empty")
-    return parts
-
-
-def _positive(text: str, option: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"{option} must be a whole number above zero, not {text!r}")
-    return int(text)
-
-
-def _duration(text: str, option: str) -> float:
-    """Seconds in `90`, `60s`, `1.5m` or `1h`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())
-    if not match or float(match[1]) == 0:
-        raise UsageError(f"{option} must be a time above zero, not {text!r}", "for example 60s or 5m")
-    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2] or "s"]
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if not match or "0" in (match[1], match[2]):
-        raise UsageError(f"--image-size must be HEIGHTxWIDTH, not {text!r}", "for example 320x400")
-    return int(match[1]), int(match[2])
 
 
 @contextmanager

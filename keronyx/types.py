@@ -221,7 +221,7 @@ class OutputDifference:
 
     In units of RMS(reference): `relative_rms` is the RMS of the error, `typical` its 99th percentile. `outliers` is the
     share of values whose error passes 1 % of it; `argmax_flips` the share of positions whose argmax over the last axis
-    differs (None when the last axis has fewer than two entries); `worst_index` locates `max_abs`.
+    differs, near-ties not counted (None when that axis has fewer than two entries); `worst_index` locates `max_abs`.
     """
 
     name: str

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from keronyx import pipeline
-from keronyx.cli import Exit, _duration, _severity, app
+from keronyx import options, pipeline
+from keronyx.cli import Exit, _severity, app
 from keronyx.errors import SourceError, UsageError
 from keronyx.profiles import store
 from keronyx.types import Status
@@ -120,13 +120,13 @@ def test_what_nobody_foresaw_is_one_line_too(run, monkeypatch):
 
 @pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("60s", 60), ("1.5m", 90), ("2 min", 120), ("1h", 3600)])
 def test_durations(text, seconds):
-    assert _duration(text, "--budget") == seconds
+    assert options.duration(text, "--budget") == seconds
 
 
 @pytest.mark.parametrize("text", ["", "0", "0.0s", "-1s", "1d", "1e3", "nan", "s"])
 def test_wrong_durations(text):
     with pytest.raises(UsageError):
-        _duration(text, "--budget")
+        options.duration(text, "--budget")
 
 
 def test_the_gravest_of_several_models_decides():

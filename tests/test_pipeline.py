@@ -22,7 +22,8 @@ from keronyx.errors import (
     WorkerError,
     WorkerTimeoutError,
 )
-from keronyx.pipeline import ProfileOptions, Silent, failed, judge_placement, preparation, profile, resolve
+from keronyx.pipeline import ProfileOptions, Silent, batch, preparation, profile, resolve, sources
+from keronyx.pipeline.batch import failed, judge_placement
 from keronyx.profiles.ranking import rankings
 from keronyx.runtime import RUNTIMES
 from keronyx.types import Missing, Placement, Row, Status, Verdict
@@ -101,7 +102,7 @@ def test_options_are_refused_before_anything_is_exported(tmp_path):
 def test_a_networks_name_wins_over_a_folder_called_the_same(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "unet").mkdir()
-    assert resolve("unet").target == pipeline.ZOO_BUILDER and resolve("unet:16").name == "unet:16"
+    assert resolve("unet").target == sources.ZOO_BUILDER and resolve("unet:16").name == "unet:16"
     with pytest.raises(SourceError, match="folder"):
         resolve("./unet")
 
@@ -133,7 +134,7 @@ def test_every_cpu_runtime_is_timed_and_checked(whole):
         assert one.status is Status.OK, one
         assert one.parity.verdict is Verdict.PASS and len(one.samples.wall_ns) == 3 and one.version
         assert min(one.cold.start_s, one.cold.import_s, one.cold.load_s, one.cold.first_call_s) > 0
-        assert len(one.cold.warmup_ms) == pipeline.WARMUP_CALLS and one.cold.peak_rss_mib > 10 and one.artifact_bytes
+        assert len(one.cold.warmup_ms) == batch.WARMUP_CALLS and one.cold.peak_rss_mib > 10 and one.artifact_bytes
     assert rows(whole)["ort/cpu"].placement.executed == {"cpu": 1.0}
     assert any("ops" in fact for fact in rows(whole)["tf-optimized/cpu"].evidence)
     assert rows(whole)["tf-xla/cpu"].cold.compile_s > rows(whole)["ort/cpu"].cold.compile_s
@@ -179,7 +180,7 @@ def fakes(monkeypatch):
 
     def use(*runtimes):
         monkeypatch.setattr(pipeline, "RUNTIMES", runtimes)
-        monkeypatch.setattr(pipeline, "find", lambda name, provider: runtimes[0])
+        monkeypatch.setattr(batch, "find", lambda name, provider: runtimes[0])
 
     return use
 
@@ -216,7 +217,7 @@ def test_no_process_to_be_had_costs_the_row_not_the_run(fakes, segmenter_export,
     def none_left(*_):
         raise OSError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(pipeline, "Worker", none_left)
+    monkeypatch.setattr(batch, "Worker", none_left)
     assert "no process could be started" in of(segmenter_export, ALL).rows[0].reason
 
 
@@ -284,7 +285,7 @@ def test_a_later_batch_that_fails_or_is_interrupted_does_not_cost_the_first(fake
     fakes(Fake("WELL_BEHAVED"))
     progress = Silent()
     exported = preparation(segmenter_export, None, progress)(1, ("keras",))
-    draw = pipeline._Part._draw_inputs
+    draw = batch.BatchRun._draw_inputs
     for error, reason in [(KeyboardInterrupt(), "interrupted"), (DataError("broken.png cannot be read"), "broken.png")]:
 
         def fail_at_2(part, error=error):
@@ -292,7 +293,7 @@ def test_a_later_batch_that_fails_or_is_interrupted_does_not_cost_the_first(fake
                 raise error
             return draw(part)
 
-        monkeypatch.setattr(pipeline._Part, "_draw_inputs", fail_at_2)
+        monkeypatch.setattr(batch.BatchRun, "_draw_inputs", fail_at_2)
         report = profile(lambda batch, kinds: exported, dataclasses.replace(ALL, batches=(1, 2, 2)), progress)
         first, second = report.rows
         assert first.status is Status.OK and len(first.samples.wall_ns) == 3
@@ -368,7 +369,7 @@ def test_a_worker_killed_from_outside_mid_run_costs_its_row(segmenter_export):
                 os.kill(victim["pid"], signal.SIGKILL)
 
     victim = {}
-    started = pipeline.Worker
+    started = batch.Worker
 
     def watched(row, *arguments):
         worker = started(row, *arguments)
@@ -377,7 +378,7 @@ def test_a_worker_killed_from_outside_mid_run_costs_its_row(segmenter_export):
         return worker
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "Worker", watched)
+        patch.setattr(batch, "Worker", watched)
         report = of(segmenter_export, dataclasses.replace(OPTIONS, max_rounds=5), Kill())
     found = rows(report)
     assert found["litert/cpu"].status is Status.FAILED and "SIGKILL" in found["litert/cpu"].reason

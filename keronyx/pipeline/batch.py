@@ -1,37 +1,27 @@
-"""The straight line: source -> artifacts -> sessions -> raw samples -> report. The only file that joins the folders.
-
-Nothing here prints or exits; what happens is told to a `Progress`.
-"""
+"""One batch size of a run: its rows, their workers, their samples and their answers. Joins runtimes and profiles."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-import keronyx
-from keronyx.errors import KeronyxError, UnavailableError, UsageError, WorkerError, WorkerTimeoutError
-from keronyx.export import convert, folder
+from keronyx.errors import KeronyxError, UnavailableError, WorkerError, WorkerTimeoutError
 from keronyx.export.convert import Exported
-from keronyx.export.source import Source, hash_path, identify
+from keronyx.pipeline.progress import Progress
 from keronyx.profiles import environment, inputs, measure, parity, plan
 from keronyx.profiles.inputs import Inputs
 from keronyx.profiles.parity import Answers
-from keronyx.runtime import RUNTIMES, find
+from keronyx.runtime import find
 from keronyx.runtime.handle import Opened, Worker
 from keronyx.types import (
-    SCHEMA,
     TIMED,
     Array,
     Placement,
     Plan,
-    Report,
     RoundReading,
     Row,
     Runtime,
@@ -39,18 +29,13 @@ from keronyx.types import (
     SessionRequest,
     Status,
 )
-from keronyx.zoo import names, scenes
-
-EXPORTS = Path("exports")
-"""Where exports go, and where `profile` without a source looks."""
-
-ZOO_BUILDER = "keronyx.zoo.networks:build"
+from keronyx.zoo import scenes
 
 PARITY_INPUTS = 4
 WARMUP_CALLS = 4
 """Calls before rounds begin, after the first: ONNX Runtime needs three. Their outputs are those parity looks at."""
 
-DEFAULT_BUDGET_S = (60.0, 180.0)
+DEFAULT_BUDGET_S = (60.0, 150.0)
 ENOUGH_ROUNDS = 10
 """Without a budget, measuring may take the first of these, or up to the second to get that many rounds."""
 
@@ -58,22 +43,6 @@ INTERRUPTED = "interrupted"
 
 NOT_REACHED = KeronyxError("interrupted before it was measured")
 NOTHING = measure.Measured({}, Samples(), (), {}, "no row can run")
-
-
-class Progress(Protocol):
-    """Told what is going on."""
-
-    def phase(self, text: str) -> None: ...
-
-    def rounds(self, done: int, share: float) -> None: ...
-
-
-class Silent:
-    """Tells nobody."""
-
-    def phase(self, text: str) -> None: ...
-
-    def rounds(self, done: int, share: float) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -95,134 +64,8 @@ class ProfileOptions:
     data: Path | None = None
 
 
-def resolve(
-    text: str,
-    *,
-    trust: bool = False,
-    custom_objects: str | None = None,
-    weights: str | None = None,
-    image_size: tuple[int, int] | None = None,
-) -> Source:
-    """A zoo network's name, or anything `export.source.identify` recognises. Raises UsageError or SourceError.
-
-    A network's name wins over a file or folder called the same: that is named as `./unet`.
-    """
-    known = names.names()
-    if text.partition(":")[0] not in known:
-        return identify(text, trust=trust, custom_objects=custom_objects, weights=weights, known=known)
-    network = names.parse(text)
-    height, width = image_size or (320, 400)
-    return Source(
-        kind="callable",
-        text=text,
-        name=str(network),
-        target=ZOO_BUILDER,
-        arguments={"name": text, "image_height": height, "image_width": width, "seed": 0},
-        weights=weights,
-        fingerprint=hash_path(Path(names.__file__).parent),
-    )
-
-
-def exported_here(root: Path = EXPORTS) -> list[Path]:
-    """Export folders to profile when no source is named: the newest of each model."""
-    return folder.newest(root)
-
-
-def is_export(path: Path) -> bool:
-    """Whether a folder is one that `export` made."""
-    return (path / folder.MANIFEST).is_file()
-
-
-def artifact_kinds(runtimes: Sequence[Runtime]) -> list[str]:
-    """Kinds of artifact these runtimes load, of those that can run here."""
-    return sorted({kind for runtime in runtimes if runtime.missing() is None for kind in runtime.artifacts[:1]})
-
-
-def export(
-    source: Source,
-    *,
-    kinds: Sequence[str] = ("onnx",),
-    target: Path | None = None,
-    batch: int | None = 1,
-    image_size: tuple[int, int] | None = None,
-    force: bool = False,
-    progress: Progress | None = None,
-) -> Exported:
-    """Convert a source, into `target` or a folder of EXPORTS named by content. Raises KeronyxError."""
-    return convert.export(
-        source,
-        kinds,
-        root=EXPORTS,
-        folder=target,
-        batch=batch,
-        image_size=image_size,
-        force=force,
-        progress=(progress or Silent()).phase,
-    )
-
-
-def preparation(
-    source: Source | Path, image_size: tuple[int, int] | None, progress: Progress
-) -> Callable[[int, Sequence[str]], Exported]:
-    """How `profile` gets a model's artifacts at a batch: exports a source, or completes an export folder."""
-
-    def of_source(batch: int, kinds: Sequence[str]) -> Exported:
-        assert isinstance(source, Source)
-        return export(source, kinds=kinds, batch=batch, image_size=image_size, progress=progress)
-
-    def of_folder(batch: int, kinds: Sequence[str]) -> Exported:
-        assert isinstance(source, Path)
-        manifest = folder.read(source)
-        if manifest is not None and manifest.batch not in (batch, None):
-            raise UsageError(f"{source} is exported at batch {manifest.batch}, not {batch}", "name its source")
-        return convert.complete(source, kinds, progress=progress.phase)
-
-    return of_folder if isinstance(source, Path) else of_source
-
-
-def profile(prepare: Callable[[int, Sequence[str]], Exported], options: ProfileOptions, progress: Progress) -> Report:
-    """Export what is needed, measure every row, check its answers, and report.
-
-    Everything is exported before anything is measured, so that no error of the source can cost a measurement. Ctrl-C
-    ends the run from then on, with a report of what was measured.
-
-    Args:
-        prepare: (batch, kinds of artifact) -> the export folder that holds them.
-
-    Raises:
-        KeronyxError: the source cannot be loaded, the data do not fit, the options contradict each other. What befalls
-            a single row is in the report instead.
-        KeyboardInterrupt: before any row was started.
-    """
-    started = time.perf_counter_ns()
-    runtimes = plan.choose(RUNTIMES, options.providers, options.runtimes)
-    if options.budget_s is not None and options.budget_s <= 0:
-        raise UsageError("the budget must be more than zero seconds", "for example --budget 60s")
-    if options.data is not None:
-        inputs.image_files(options.data)  # raises now, rather than after minutes of exporting
-    options = replace(options, batches=tuple(dict.fromkeys(options.batches)))
-    exports = [prepare(batch, artifact_kinds(runtimes)) for batch in options.batches]
-    parts: list[_Measured] = []
-    for batch, exported in zip(options.batches, exports, strict=True):
-        part = _Part(exported, batch, runtimes, options, progress)
-        if parts and parts[-1].stopped == INTERRUPTED:
-            parts.append(part.given_up(parts[0], NOT_REACHED, INTERRUPTED))
-            continue
-        try:
-            parts.append(part.run())
-        except KeyboardInterrupt:
-            if not parts:
-                raise
-            parts.append(part.given_up(parts[0], NOT_REACHED, INTERRUPTED))
-        except KeronyxError as error:
-            if not parts:
-                raise
-            parts.append(part.given_up(parts[0], error, "failed"))
-    return _report(parts, options, runtimes, (time.perf_counter_ns() - started) / 1e9)
-
-
 @dataclass(frozen=True)
-class _Measured:
+class BatchResult:
     """One batch of a run, finished."""
 
     exported: Exported
@@ -235,7 +78,7 @@ class _Measured:
 
 
 @dataclass
-class _Part:
+class BatchRun:
     """One batch of a run in progress: its rows, their workers, and what they answered."""
 
     exported: Exported
@@ -250,7 +93,7 @@ class _Part:
     reference: str | None = None
     measured: measure.Measured = NOTHING
 
-    def run(self) -> _Measured:
+    def run(self) -> BatchResult:
         """Every step in turn. Ctrl-C ends it with what there is; no worker is asked anything after that, because the
         one that was interrupted still owes an answer."""
         self.threads = self.options.threads or environment.usable_cores()
@@ -269,7 +112,7 @@ class _Part:
             finally:
                 for worker in self.workers.values():
                     worker.close()
-        return _Measured(
+        return BatchResult(
             self.exported,
             self._plan(),
             tuple(self.rows.values()),
@@ -279,11 +122,11 @@ class _Part:
             tuple(self.warnings),
         )
 
-    def given_up(self, like: _Measured, error: KeronyxError, stopped: str) -> _Measured:
+    def given_up(self, like: BatchResult, error: KeronyxError, stopped: str) -> BatchResult:
         """This batch without a measurement: every row says why."""
         rows = tuple(self._without_run(runtime, error) for runtime in self.runtimes)
         made = replace(like.plan, rows=tuple(row.id for row in rows), reference={})
-        return _Measured(self.exported, made, rows, Samples(), (), stopped, ())
+        return BatchResult(self.exported, made, rows, Samples(), (), stopped, ())
 
     def _wind_up(self) -> None:
         """After Ctrl-C: check the answers there are, and say of every row without figures why it has none."""
@@ -512,33 +355,3 @@ def judge_placement(row: Row) -> Row:
 def _answers(opened: Opened) -> Answers:
     arrays = [[np.load(path, allow_pickle=False) for path in paths] for paths in opened.files]
     return Answers(opened.outputs, arrays)
-
-
-def _report(parts: Sequence[_Measured], options: ProfileOptions, runtimes: Sequence[Runtime], wall_s: float) -> Report:
-    first = parts[0]
-    packages = [*folder.TOOLS, "numpy", *(runtime.package for runtime in runtimes)]
-    return Report(
-        schema=SCHEMA,
-        keronyx=keronyx.__version__,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=first.exported.manifest.spec,
-        artifacts=first.exported.manifest.artifacts,
-        environment=environment.read_environment(packages),
-        plan=replace(
-            first.plan,
-            rows=tuple(row for part in parts for row in part.plan.rows),
-            reference={batch: row for part in parts for batch, row in part.plan.reference.items()},
-            budget_s=sum(part.plan.budget_s for part in parts),
-        ),
-        rows=tuple(row for part in parts for row in part.rows),
-        control={batch: part.control for part in parts for batch in part.plan.reference},
-        rounds=tuple(reading for part in parts for reading in part.rounds),
-        wall_s=round(wall_s, 3),
-        stopped=parts[-1].stopped,
-        warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
-    )
-
-
-def slug(source: str) -> str:
-    """A file name for a model's name: `unet:16` -> `unet-16`."""
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in source).strip(".-") or "model"

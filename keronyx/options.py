@@ -1,0 +1,40 @@
+"""The texts of command-line options -> values. Each raises UsageError with an example of what it accepts."""
+
+from __future__ import annotations
+
+import re
+
+from keronyx.errors import UsageError
+
+
+def names(text: str, option: str) -> tuple[str, ...]:
+    """`cuda, cpu` -> its parts; `option` is what the message calls it."""
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
+        raise UsageError(f"{option} is empty")
+    return parts
+
+
+def positive(text: str, option: str) -> int:
+    """A whole number above zero."""
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{option} must be a whole number above zero, not {text!r}")
+    return int(text)
+
+
+def duration(text: str, option: str) -> float:
+    """Seconds in `90`, `60s`, `1.5m` or `1h`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())
+    if not match or float(match[1]) == 0:
+        raise UsageError(f"{option} must be a time above zero, not {text!r}", "for example 60s or 5m")
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2] or "s"]
+
+
+def size(text: str | None) -> tuple[int, int] | None:
+    """Height and width in `320x400`."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not match or "0" in (match[1], match[2]):
+        raise UsageError(f"--image-size must be HEIGHTxWIDTH, not {text!r}", "for example 320x400")
+    return int(match[1]), int(match[2])

@@ -1,0 +1,103 @@
+"""From what the user typed to an export folder: joins the zoo and the exporters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from keronyx.errors import UsageError
+from keronyx.export import convert, folder
+from keronyx.export.convert import Exported
+from keronyx.export.source import Source, hash_path, identify
+from keronyx.pipeline.progress import Progress, Silent
+from keronyx.zoo import names
+
+EXPORTS = Path("exports")
+"""Where exports go, and where `profile` without a source looks."""
+
+ZOO_BUILDER = "keronyx.zoo.networks:build"
+
+
+def resolve(
+    text: str,
+    *,
+    trust: bool = False,
+    custom_objects: str | None = None,
+    weights: str | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> Source:
+    """A zoo network's name, or anything `export.source.identify` recognises. Raises UsageError or SourceError.
+
+    A network's name wins over a file or folder called the same: that is named as `./unet`.
+    """
+    known = names.names()
+    if text.partition(":")[0] not in known:
+        return identify(text, trust=trust, custom_objects=custom_objects, weights=weights, known=known)
+    network = names.parse(text)
+    height, width = image_size or (320, 400)
+    return Source(
+        kind="callable",
+        text=text,
+        name=str(network),
+        target=ZOO_BUILDER,
+        arguments={"name": text, "image_height": height, "image_width": width, "seed": 0},
+        weights=weights,
+        fingerprint=hash_path(Path(names.__file__).parent),
+    )
+
+
+def exported_here(root: Path = EXPORTS) -> list[Path]:
+    """Export folders to profile when no source is named: the newest of each model."""
+    return folder.newest(root)
+
+
+def is_export(path: Path) -> bool:
+    """Whether a folder is one that `export` made."""
+    return (path / folder.MANIFEST).is_file()
+
+
+def export(
+    source: Source,
+    *,
+    kinds: Sequence[str] = ("onnx",),
+    target: Path | None = None,
+    batch: int | None = 1,
+    image_size: tuple[int, int] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Exported:
+    """Convert a source, into `target` or a folder of EXPORTS named by content. Raises KeronyxError."""
+    return convert.export(
+        source,
+        kinds,
+        root=EXPORTS,
+        folder=target,
+        batch=batch,
+        image_size=image_size,
+        force=force,
+        progress=(progress or Silent()).phase,
+    )
+
+
+def preparation(
+    source: Source | Path, image_size: tuple[int, int] | None, progress: Progress
+) -> Callable[[int, Sequence[str]], Exported]:
+    """How `profile` gets a model's artifacts at a batch: exports a source, or completes an export folder."""
+
+    def of_source(batch: int, kinds: Sequence[str]) -> Exported:
+        assert isinstance(source, Source)
+        return export(source, kinds=kinds, batch=batch, image_size=image_size, progress=progress)
+
+    def of_folder(batch: int, kinds: Sequence[str]) -> Exported:
+        assert isinstance(source, Path)
+        manifest = folder.read(source)
+        if manifest is not None and manifest.batch not in (batch, None):
+            raise UsageError(f"{source} is exported at batch {manifest.batch}, not {batch}", "name its source")
+        return convert.complete(source, kinds, progress=progress.phase)
+
+    return of_folder if isinstance(source, Path) else of_source
+
+
+def slug(source: str) -> str:
+    """A file name for a model's name: `unet:16` -> `unet-16`."""
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in source).strip(".-") or "model"
