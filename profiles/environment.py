@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from keronyx.control_groups import cpu_quota, memory_bytes
 from keronyx.types import Environment, RoundReading
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
@@ -42,19 +43,17 @@ def package_version(name: str) -> str:
 
 
 def available_memory_mib() -> float:
-    """Memory a new process could use without swapping, MiB."""
+    """Memory a new process could use without swapping, MiB: the machine's, or what a control group allows if less."""
     import psutil
 
-    return float(psutil.virtual_memory().available) / 2**20
+    return float(min(psutil.virtual_memory().available, memory_bytes())) / 2**20
 
 
 def usable_cores() -> int:
     """Cores this process may run on: its affinity, bounded by a control group's quota."""
     cores = len(os.sched_getaffinity(0))
-    quota = _text(Path("/sys/fs/cgroup/cpu.max")).split()
-    if len(quota) == 2 and quota[0].isdigit():
-        cores = min(cores, max(1, int(quota[0]) // int(quota[1])))
-    return cores
+    quota = cpu_quota()
+    return cores if quota is None else min(cores, max(1, int(quota)))
 
 
 def last_level_cache_bytes() -> int:

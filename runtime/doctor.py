@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from keronyx.control_groups import cpu_quota, memory_bytes
 from keronyx.runtime.machine import HERE, Machine
 from keronyx.types import Runtime
 
@@ -17,7 +18,6 @@ GIB = 2**30
 SCARCE_BYTES = 4 * GIB
 """Below this much memory, exports of even small networks are at risk (a UNet of 31 M parameters peaks at 8.5 GiB)."""
 
-MEMORY_V1 = "memory.limit_in_bytes"
 
 ALTERNATIVES = {"onnxruntime-gpu": ("onnxruntime",), "tensorflow": ("tensorflow-cpu", "tf-nightly")}
 """Distributions that bring the same module as the one a runtime names."""
@@ -154,48 +154,3 @@ def cpu_quota_below_cores(quota: float | None, cores: int) -> str:
         f"a CPU quota of {quota:g} on {cores} cores: threads beyond it are throttled and latencies jump; "
         f"use --threads {max(1, int(quota))} or raise the quota"
     )
-
-
-def memory_bytes(root: Path = Path("/")) -> int:
-    """Memory this process may use, in bytes: the machine's, or the control group's limit where that is lower."""
-    import psutil
-
-    files = [folder / name for folder in _control_groups(root, "memory") for name in ("memory.max", MEMORY_V1)]
-    limits = [int(text) for file in files if (text := _read(file)).isdigit()]
-    return min([int(psutil.virtual_memory().total), *limits])
-
-
-def cpu_quota(root: Path = Path("/")) -> float | None:
-    """CPU time this process may use, in cores, as its control groups (version 1 or 2) limit it; None without a limit.
-
-    Source: the kernel's documentation of `cpu.max` (cgroup-v2.rst) and `cpu.cfs_quota_us` (sched-bwc.rst).
-    """
-    cores = []
-    for folder in _control_groups(root, "cpu"):
-        unified = _read(folder / "cpu.max").split()
-        legacy = [_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")]
-        cores += [int(quota) / int(period) for quota, period in (unified or ["", ""], legacy) if quota.isdigit()]
-    return min(cores, default=None)
-
-
-def _control_groups(root: Path, controller: str) -> list[Path]:
-    """Folders of this process' control group and its ancestors, whose limits bind it as well.
-
-    A group whose path is not mounted here (a container sees only its own part of the tree) has no files to read.
-    """
-    folders: list[Path] = []
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        number, controllers, group = line.split(":", 2)
-        if number == "0" or controller in controllers.split(","):
-            mount = root / "sys/fs/cgroup" / controllers  # version 2 has one tree and names no controllers
-            own = mount / group.strip("/")
-            folders += [own, *(parent for parent in own.parents if parent.is_relative_to(mount))]
-    return folders
-
-
-def _read(file: Path) -> str:
-    """Text of a file the kernel may or may not offer; "" when it does not."""
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""

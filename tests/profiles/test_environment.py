@@ -83,8 +83,8 @@ def test_the_last_level_cache_is_the_largest_of_the_first_core(tmp_path, monkeyp
     assert last_level_cache_bytes() == 33 * 2**20
 
 
-@pytest.mark.parametrize(("quota", "cores"), [("150000 100000", 1), ("max 100000", 8), ("50000 100000", 1), ("", 8)])
+@pytest.mark.parametrize(("quota", "cores"), [(1.5, 1), (None, 8), (0.5, 1), (16.0, 8)])
 def test_a_quota_bounds_the_usable_cores(quota, cores, monkeypatch):
-    monkeypatch.setattr(environment, "_text", lambda path: quota)
+    monkeypatch.setattr(environment, "cpu_quota", lambda: quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     assert environment.usable_cores() == cores

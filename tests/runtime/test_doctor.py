@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from keronyx import control_groups
 from keronyx.runtime import doctor
 from keronyx.runtime.doctor import Diagnosis
 from keronyx.runtime.shared_objects import Driver, Lookup
@@ -180,7 +181,7 @@ def test_the_tightest_quota_of_a_version_2_group_and_its_ancestors_counts(tmp_pa
             "sys/fs/cgroup/cpu.max": "max 100000",
         },
     )
-    assert doctor.cpu_quota(root) == 1.5
+    assert control_groups.cpu_quota(root) == 1.5
 
 
 def test_a_version_1_quota_is_read_where_a_container_sees_it(tmp_path: Path) -> None:
@@ -192,11 +193,11 @@ def test_a_version_1_quota_is_read_where_a_container_sees_it(tmp_path: Path) -> 
             "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "20000",
         },
     )
-    assert doctor.cpu_quota(root) == 2.5
+    assert control_groups.cpu_quota(root) == 2.5
 
 
 def test_no_quota_is_none(tmp_path: Path) -> None:
-    assert doctor.cpu_quota(tmp_path) is None
+    assert control_groups.cpu_quota(tmp_path) is None
     root = write(
         tmp_path,
         {
@@ -206,7 +207,7 @@ def test_no_quota_is_none(tmp_path: Path) -> None:
             "sys/fs/cgroup/cpu.max": "max 100000",
         },
     )
-    assert doctor.cpu_quota(root) is None
+    assert control_groups.cpu_quota(root) is None
 
 
 @pytest.mark.parametrize(
@@ -214,8 +215,8 @@ def test_no_quota_is_none(tmp_path: Path) -> None:
     [("0::/box", "sys/fs/cgroup/box/memory.max"), ("4:memory:/box", "sys/fs/cgroup/memory/memory.limit_in_bytes")],
 )
 def test_a_memory_limit_of_the_group_counts_when_it_is_lower(tmp_path: Path, group: str, file: str) -> None:
-    assert doctor.memory_bytes(write(tmp_path, {"proc/self/cgroup": group, file: "1048576"})) == 2**20
-    machine = doctor.memory_bytes(tmp_path / "nowhere")
+    assert control_groups.memory_bytes(write(tmp_path, {"proc/self/cgroup": group, file: "1048576"})) == 2**20
+    machine = control_groups.memory_bytes(tmp_path / "nowhere")
     assert machine > 2**20
     for unlimited in ("max", "9223372036854771712"):
-        assert doctor.memory_bytes(write(tmp_path, {file: unlimited})) == machine
+        assert control_groups.memory_bytes(write(tmp_path, {file: unlimited})) == machine
