@@ -36,7 +36,8 @@ class Exit(IntEnum):
 
 EPILOG = (
     "Exit codes: 0 done; 1 error; 2 usage; 3 a requested row failed, fell back, timed out or (--strict) was "
-    "unavailable; 4 a parity gate failed; 5 (--strict) the measurement is not trusted; 130 interrupted."
+    "unavailable; 4 a parity gate failed; 5 (--strict) the measurement is not trusted, or compare found a regression; "
+    "130 interrupted."
 )
 
 app = typer.Typer(
@@ -278,6 +279,39 @@ def report(
             _write(loaded, output)
 
 
+@app.command(epilog=EPILOG)
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="OLD.json", help="An earlier report.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW.json", help="The report to judge.")],
+    fail_slower: Annotated[
+        str | None,
+        typer.Option(metavar="PERCENT", help="A row is a regression when it is surely slower by more than this: 5%."),
+    ] = None,
+    across_machines: Annotated[
+        bool, typer.Option("--across-machines", help="Compare although machine or threads differ.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help=".md, .xml (JUnit) or .txt.")
+    ] = None,
+    force: Force = False,
+    debug: Debug = False,
+) -> None:
+    """Compare two runs row by row: faster, slower, equivalent or undecided. Exits with 5 on a regression."""
+    with _errors(debug):
+        from keronyx.profiles import changes, store
+        from keronyx.profiles import compare as comparing
+
+        limit = options.percent(fail_slower, "--fail-slower") if fail_slower is not None else None
+        render = changes.by_suffix(output) if output is not None else changes.text
+        if output is not None:
+            _check_free(output, force)
+        found = comparing.compare(store.load(old), store.load(new), limit, across_machines)
+        if output is not None:
+            store.write(output, render(found))
+        print(changes.text(found), end="")
+        raise typer.Exit(Exit.UNTRUSTED if found.regressions else Exit.DONE)
+
+
 def main() -> None:
     """Entry point of the console script and of the launcher in a checkout."""
     # The encoding of a pipe under LANG=C is ASCII; the report is not.
@@ -393,6 +427,10 @@ def _check_target(path: Path, force: bool) -> None:
 
     if path.suffix != ".json":
         render.by_suffix(path)
+    _check_free(path, force)
+
+
+def _check_free(path: Path, force: bool) -> None:
     if path.exists() and not force:
         raise UnwritableError(f"{path} exists", "replace it with --force, or name another file")
     folder = path.resolve().parent

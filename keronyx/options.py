@@ -30,6 +30,14 @@ def duration(text: str, option: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600}[match[2] or "s"]
 
 
+def percent(text: str, option: str) -> float:
+    """A share (0.05) in `5%` or `5`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", text.strip())
+    if not match:
+        raise UsageError(f"{option} must be a percentage, not {text!r}", "for example 5%")
+    return float(match[1]) / 100
+
+
 def size(text: str | None) -> tuple[int, int] | None:
     """Height and width in `320x400`."""
     if text is None:

@@ -164,22 +164,25 @@ def markdown(table: Table) -> str:
     """GitHub-flavoured Markdown."""
     keep = [index for index, column in enumerate(table.columns) if not column.keep or _filled(table, index)]
     lines = [
-        f"## {_md(table.name)}",
+        f"## {markdown_text(table.name)}",
         "",
-        _md(table.facts),
+        markdown_text(table.facts),
         "",
-        f"**{_md(table.trust)}** {_md(table.vital_signs)}",
+        f"**{markdown_text(table.trust)}** {markdown_text(table.vital_signs)}",
         "",
-        *(f"**{_md(ship.label)}: {_md(ship.choice)}** ({_md(ship.reason)})\n" for ship in table.ships),
+        *(
+            f"**{markdown_text(ship.label)}: {markdown_text(ship.choice)}** ({markdown_text(ship.reason)})\n"
+            for ship in table.ships
+        ),
         _md_row(table.columns[index].header for index in keep),
         "|" + "|".join("---:" if table.columns[index].align == "right" else ":---" for index in keep) + "|",
         *(_md_row(line.cells[index].text for index in keep) for line in table.lines),
     ]
     sections = (
-        ("Notes", [_md(note) for note in table.notes]),
-        ("Exports", [_md(export) for export in table.exports]),
-        ("Environment", [_md(table.environment)]),
-        ("Words", [f"**{_md(word)}**: {_md(meaning)}" for word, meaning in table.words]),
+        ("Notes", [markdown_text(note) for note in table.notes]),
+        ("Exports", [markdown_text(export) for export in table.exports]),
+        ("Environment", [markdown_text(table.environment)]),
+        ("Words", [f"**{markdown_text(word)}**: {markdown_text(meaning)}" for word, meaning in table.words]),
     )
     for heading, items in sections:
         if items:
@@ -192,7 +195,7 @@ def _filled(table: Table, index: int) -> bool:
 
 
 def _md_row(texts: Any) -> str:
-    return "| " + " | ".join(_md(one) for one in texts) + " |"
+    return "| " + " | ".join(markdown_text(one) for one in texts) + " |"
 
 
 _MD_ESCAPES = str.maketrans(
@@ -200,7 +203,7 @@ _MD_ESCAPES = str.maketrans(
 )
 
 
-def _md(text: str) -> str:
+def markdown_text(text: str) -> str:
     """`text` with nothing in it that Markdown reads as markup, a table's edge, HTML, or the mention of a user."""
     return text.translate(_MD_ESCAPES)
 

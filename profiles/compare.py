@@ -1,0 +1,155 @@
+"""Two stored runs, row by row: faster, slower, equivalent or undecided.
+
+Runs made at different times are different processes on a machine in a different mood: their rounds cannot be paired, so
+their medians are compared, and nothing is called different by a run that is not trusted itself. Narrow differences need
+both models measured interleaved in one run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from keronyx.errors import UsageError
+from keronyx.profiles import stats
+from keronyx.profiles.ranking import Standing, parity_failed, rankings
+from keronyx.profiles.stats import Comparison, Estimate, Interval
+from keronyx.profiles.trust import trusted
+from keronyx.types import Environment, Report, Row
+
+
+@dataclass(frozen=True)
+class Change:
+    """One row in both runs.
+
+    `old` and `new` are latencies in milliseconds, `ratio` is new over old (above 1 is slower). `comparison` is None
+    where latencies cannot be compared; `problem` says why, or what got worse besides latency. `more_rounds` is about
+    how many rounds of the new run would decide an undecided row.
+    """
+
+    row: str
+    old: Estimate | None
+    new: Estimate | None
+    ratio: Estimate | None
+    comparison: Comparison | None
+    problem: str
+    regression: bool
+    more_rounds: int | None
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The comparison of two runs. `distrust` holds why a run is not trusted, with `old:` or `new:` in front."""
+
+    old: Report
+    new: Report
+    rows: tuple[Change, ...]
+    only_old: tuple[str, ...]
+    only_new: tuple[str, ...]
+    margin: float
+    distrust: tuple[str, ...]
+
+    @property
+    def regressions(self) -> tuple[Change, ...]:
+        return tuple(change for change in self.rows if change.regression)
+
+
+def compare(old: Report, new: Report, fail_slower: float | None = None, across_machines: bool = False) -> Changes:
+    """Compare the rows two runs have in common.
+
+    Args:
+        fail_slower: a row is a regression when its whole interval lies beyond this relative slow-down; None for what
+            counts as different at all (2 %, or what either run's A/A' control shows).
+        across_machines: compare although the machine or the threads differ.
+
+    Raises:
+        UsageError: no row in common, or another machine or thread count without `across_machines`.
+    """
+    if not across_machines and (differences := _other_terms(old, new)):
+        raise UsageError(f"the runs differ in {'; '.join(differences)}", "compare anyway with --across-machines")
+    before, after = ({row.id: row for row in report.rows} for report in (old, new))
+    common = [row_id for row_id in before if row_id in after]
+    if not common:
+        raise UsageError("the runs have no row in common", "profile the same runtimes, providers and batches")
+    distrust = tuple(f"{name}: {why}" for name, run in (("old", old), ("new", new)) for why in trusted(run)[1])
+    margin = max(ranking.margin for report in (old, new) for ranking in rankings(report))
+    standings = [_standings(report) for report in (old, new)]
+    changes = tuple(
+        _change(before[i], after[i], standings[0].get(i), standings[1].get(i), margin, fail_slower, bool(distrust))
+        for i in common
+    )
+    return Changes(
+        old,
+        new,
+        changes,
+        tuple(i for i in before if i not in after),
+        tuple(i for i in after if i not in before),
+        margin,
+        distrust,
+    )
+
+
+def independent_ratio(new: Estimate, old: Estimate) -> Estimate:
+    """Ratio of two medians from independent runs.
+
+    Each median's interval is taken at the square root of the level, so that both hold together with at least 95 %; the
+    ratio's interval spans their extremes. None as interval where either has none.
+    """
+    interval = None
+    if new.interval is not None and old.interval is not None and old.interval.low > 0:
+        level = new.interval.level * old.interval.level
+        interval = Interval(new.interval.low / old.interval.high, new.interval.high / old.interval.low, level)
+    return Estimate(new.value / old.value, interval, min(new.n, old.n))
+
+
+def _change(
+    before: Row,
+    after: Row,
+    old: Standing | None,
+    new: Standing | None,
+    margin: float,
+    fail_slower: float | None,
+    distrust: bool,
+) -> Change:
+    level = math.sqrt(stats.LEVEL)
+    first = _latency(before, level) if old else None
+    second = _latency(after, level) if new else None
+    problem = _worse(before, after, first, second)
+    if first is None or second is None or not first.value > 0:
+        return Change(before.id, first, second, None, None, problem or "not timed in both", bool(problem), None)
+    ratio = independent_ratio(second, first)
+    comparison = Comparison.UNDECIDED if distrust else stats.compare(ratio, margin)
+    limit = margin if fail_slower is None else fail_slower
+    beyond = not distrust and ratio.interval is not None and ratio.interval.low > 1 + limit
+    more = stats.rounds_needed(ratio, margin) if comparison is Comparison.UNDECIDED and not distrust else None
+    return Change(before.id, first, second, ratio, comparison, problem, bool(problem) or beyond, more)
+
+
+def _worse(before: Row, after: Row, old: Estimate | None, new: Estimate | None) -> str:
+    """What a row has lost besides time."""
+    if parity_failed(after) and not parity_failed(before):
+        return "its answers are wrong now"
+    if old is not None and new is None:
+        return f"{after.status.value}: {after.reason}" if after.reason else after.status.value
+    return ""
+
+
+def _latency(row: Row, level: float) -> Estimate | None:
+    return stats.estimate([x / 1e6 for x in stats.present(stats.round_medians(row.samples.wall_ns))], level)
+
+
+def _standings(report: Report) -> dict[str, Standing]:
+    return {standing.row.id: standing for ranking in rankings(report) for standing in ranking.standings}
+
+
+def _other_terms(old: Report, new: Report) -> list[str]:
+    """What makes two runs incomparable: machine, threads, what the models were fed."""
+
+    def machine(e: Environment) -> dict[str, object]:
+        return {"CPU": e.cpu, "cores": e.usable_cores, "GPU": e.gpu or "none"}
+
+    def terms(report: Report) -> dict[str, object]:
+        return {**machine(report.environment), "threads": report.plan.threads, "inputs in turn": report.plan.rotation}
+
+    before, after = terms(old), terms(new)
+    return [f"{key} ({before[key]} and {after[key]})" for key in before if before[key] != after[key]]
