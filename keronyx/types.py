@@ -304,6 +304,23 @@ class RoundReading:
     involuntary_switches: int
 
 
+class Fitness(StrEnum):
+    """Outcome of a preflight check."""
+
+    OK = "ok"
+    WARN = "warn"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One circumstance of the machine before measuring."""
+
+    name: str
+    state: Fitness
+    detail: str
+
+
 @dataclass(frozen=True)
 class Environment:
     """The machine and the software, as far as it matters to a latency."""
@@ -341,4 +358,5 @@ class Report:
     """Whole run, exports and start-up included."""
     stopped: str = ""
     """Why measuring ended: target, budget, rounds, interrupted."""
+    preflight: tuple[Check, ...] = ()
     warnings: tuple[str, ...] = ()

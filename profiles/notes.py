@@ -7,7 +7,7 @@ from collections.abc import Callable
 from keronyx.profiles import stats, wording
 from keronyx.profiles.ranking import Ranking, Standing, parity_failed
 from keronyx.profiles.stats import Comparison
-from keronyx.types import TIMED, Gate, Report, Row, Status, Verdict
+from keronyx.types import TIMED, Fitness, Gate, Report, Row, Status, Verdict
 
 WORTH_A_NOTE_S = 1.0
 """A compile shorter than this repays itself unnoticed."""
@@ -84,6 +84,7 @@ def remarks(report: Report, label: Callable[[Row], str]) -> tuple[str, ...]:
     """Every warning of the run and of its rows, and how measuring ended."""
     found = [f"measuring ended: {report.stopped}"] if report.stopped else []
     found += report.warnings
+    found += [f"{check.name}: {check.detail}" for check in report.preflight if check.state is Fitness.WARN]
     found += [f"{label(row)}: {warning}" for row in report.rows for warning in row.warnings]
     return tuple(wording.clean(text) for text in found)
 
@@ -131,7 +132,7 @@ def environment(report: Report) -> str:
         f"load {machine.load_1min:.1f}",
         machine.os,
         f"Python {machine.python}",
-        *(f"{name} {version}" for name, version in sorted(machine.packages.items())),
+        *(f"{name} {version}" for name, version in sorted(machine.packages.items()) if name != "keronyx"),
         f"keronyx {report.keronyx}",
     ]
     return " · ".join(wording.clean(part) for part in parts if part)

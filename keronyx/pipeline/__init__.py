@@ -17,9 +17,9 @@ from keronyx.export.convert import Exported
 from keronyx.pipeline.batch import INTERRUPTED, NOT_REACHED, BatchResult, BatchRun, ProfileOptions
 from keronyx.pipeline.progress import Progress, Silent
 from keronyx.pipeline.sources import export, exported_here, is_export, preparation, resolve, slug
-from keronyx.profiles import environment, inputs, plan
+from keronyx.profiles import environment, inputs, plan, preflight
 from keronyx.runtime import RUNTIMES
-from keronyx.types import SCHEMA, Report, Runtime
+from keronyx.types import SCHEMA, Check, Report, Runtime
 
 __all__ = [
     "ProfileOptions",
@@ -50,6 +50,7 @@ def profile(prepare: Callable[[int, Sequence[str]], Exported], options: ProfileO
         KeyboardInterrupt: before any row was started.
     """
     started = time.perf_counter_ns()
+    checks = preflight.preflight()
     runtimes = plan.choose(RUNTIMES, options.providers, options.runtimes)
     if options.budget_s is not None and options.budget_s <= 0:
         raise UsageError("the budget must be more than zero seconds", "for example --budget 60s")
@@ -73,7 +74,7 @@ def profile(prepare: Callable[[int, Sequence[str]], Exported], options: ProfileO
             if not parts:
                 raise
             parts.append(part.given_up(parts[0], error, "failed"))
-    return _report(parts, runtimes, (time.perf_counter_ns() - started) / 1e9)
+    return _report(parts, runtimes, checks, (time.perf_counter_ns() - started) / 1e9)
 
 
 def artifact_kinds(runtimes: Sequence[Runtime]) -> list[str]:
@@ -81,7 +82,9 @@ def artifact_kinds(runtimes: Sequence[Runtime]) -> list[str]:
     return sorted({kind for runtime in runtimes if runtime.missing() is None for kind in runtime.artifacts[:1]})
 
 
-def _report(parts: Sequence[BatchResult], runtimes: Sequence[Runtime], wall_s: float) -> Report:
+def _report(
+    parts: Sequence[BatchResult], runtimes: Sequence[Runtime], checks: tuple[Check, ...], wall_s: float
+) -> Report:
     first = parts[0]
     packages = [*folder.TOOLS, "numpy", *(runtime.package for runtime in runtimes)]
     return Report(
@@ -102,5 +105,6 @@ def _report(parts: Sequence[BatchResult], runtimes: Sequence[Runtime], wall_s: f
         rounds=tuple(reading for part in parts for reading in part.rounds),
         wall_s=round(wall_s, 3),
         stopped=parts[-1].stopped,
+        preflight=checks,
         warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
     )

@@ -9,8 +9,10 @@ import pytest
 
 from keronyx.types import (
     Artifact,
+    Check,
     Cold,
     Environment,
+    Fitness,
     Gate,
     ModelSpec,
     OutputDifference,
@@ -163,6 +165,11 @@ def _report() -> Report:
         ),
         wall_s=58.3,
         stopped="budget",
+        preflight=(
+            Check("affinity", Fitness.OK, "all 2 cores"),
+            Check("governor", Fitness.UNKNOWN, "the system does not tell"),
+            Check("boost", Fitness.WARN, "on: clocks depend on temperature and on other cores"),
+        ),
         warnings=("the CPU frequency governor could not be read",),
     )
 
