@@ -19,12 +19,6 @@ from keronyx.types import Clock, Plan, RoundReading, Samples
 CONTROL = "control"
 """What the reference's second turn of a round is called in `RoundReading.order`."""
 
-LOOK_EVERY = 20
-"""Rounds between looks at the intervals; looking more often would spoil their coverage."""
-
-LOOK_LEVEL = 0.98
-"""Confidence used at a look, so that stopping on what it shows keeps 95 % in the end."""
-
 TARGET = 0.01
 """Measuring stops when every ratio to the reference is known to this relative half-width."""
 
@@ -122,7 +116,7 @@ def measure(
                 break
             longest = max(longest, clock() - begun)
             progress(number + 1, (clock() - started) / (plan.budget_s * 1e9))
-            if (number + 1) % LOOK_EVERY == 0:
+            if (number + 1) % stats.LOOK_EVERY == 0:
                 alive = {row: samples(row) for row in turns if row not in failures}
                 if target_reached(alive, reference):
                     stopped = "target"
@@ -140,7 +134,7 @@ def target_reached(samples: Mapping[str, Samples], reference: str) -> bool:
     if reference not in samples:
         return False
     for row in samples:
-        ratio = stats.paired_ratio(samples[row], samples[reference], LOOK_LEVEL)
+        ratio = stats.paired_ratio(samples[row], samples[reference], stats.LOOK_LEVEL)
         if ratio is None or ratio.interval is None:
             return False
         if ratio.interval.high / ratio.interval.low > (1 + TARGET) ** 2:

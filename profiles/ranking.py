@@ -5,7 +5,7 @@ Rows are compared within one batch. A row whose parity fails takes part in no co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keronyx.profiles import stats
 from keronyx.profiles.stats import Comparison, Estimate
@@ -79,10 +79,23 @@ def _rank(report: Report, batch: int) -> Ranking:
             ratio = None if row is reference else stats.paired_ratio(row.samples, base)
             comparison = Comparison.EQUIVALENT if row is reference else stats.compare(ratio, margin)
             standings.append(Standing(row, latency, ratio, comparison))
+    standings = _together(standings, base, margin)
     standings.sort(key=lambda standing: standing.latency.value)
 
     winners, between, more = _winners([s for s in standings if not parity_failed(s.row)], margin)
     return Ranking(batch, reference, control, margin, tuple(standings), winners, between, more)
+
+
+def _together(standings: list[Standing], base: Samples, margin: float) -> list[Standing]:
+    """Call a row faster or slower only if all rows together leave at most one false call in 20 runs (Holm)."""
+    judged = [s for s in standings if s.ratio is not None]
+    p_values = [stats.difference_p_value(stats.log_ratios(s.row.samples, base), margin) for s in judged]
+    doubtful = {id(s) for s, sure in zip(judged, stats.holm(p_values), strict=True) if not sure}
+    different = (Comparison.FASTER, Comparison.SLOWER)
+    return [
+        replace(s, comparison=Comparison.UNDECIDED) if id(s) in doubtful and s.comparison in different else s
+        for s in standings
+    ]
 
 
 def _winners(sound: list[Standing], margin: float) -> tuple[tuple[Standing, ...], Comparison, int | None]:

@@ -22,6 +22,11 @@ from keronyx.types import Cold, Samples
 LEVEL = 0.95
 """Confidence of every interval that is printed."""
 
+LOOK_EVERY = 20
+LOOK_LEVEL = 0.98
+"""Measuring looks at the intervals every so many rounds and may stop on what it sees. That costs coverage, so every
+interval of that many rounds is taken at the higher level: then at least 95 % remain after stopping."""
+
 MARGIN = 0.02
 """Smallest relative difference worth a verdict: two rows within 2 % of each other are equivalent."""
 
@@ -109,9 +114,14 @@ def median_interval(values: Sequence[float], level: float = LEVEL) -> Interval |
     return Interval(float(ordered[low]), float(ordered[-1 - low]), coverage)
 
 
-def estimate(values: Sequence[float], level: float = LEVEL) -> Estimate | None:
-    """Median with its order-statistic interval, or None of nothing."""
+def estimate(values: Sequence[float], level: float | None = None) -> Estimate | None:
+    """Median with its order-statistic interval, or None of nothing.
+
+    Without a `level` the interval keeps 95 % under measuring's own stopping rule (see LOOK_LEVEL).
+    """
     centre = median(values)
+    if level is None:
+        level = LOOK_LEVEL if len(values) >= LOOK_EVERY else LEVEL
     return None if centre is None else Estimate(centre, median_interval(values, level), len(values))
 
 
@@ -159,15 +169,19 @@ def cold_total_s(cold: Cold) -> float:
 # --- pairs ----------------------------------------------------------------------------------------------------------
 
 
-def paired_ratio(row: Samples, reference: Samples, level: float = LEVEL) -> Estimate | None:
+def log_ratios(row: Samples, reference: Samples) -> list[float]:
+    """Logarithm of the latency ratio in each round that both rows have; rounds without positive values are left out."""
+    pairs = zip(round_medians(row.wall_ns), round_medians(reference.wall_ns), strict=False)
+    return [math.log(a / b) for a, b in pairs if a is not None and b is not None and a > 0 and b > 0]
+
+
+def paired_ratio(row: Samples, reference: Samples, level: float | None = None) -> Estimate | None:
     """Latency of `row` over latency of `reference`: below 1 means `row` is faster.
 
-    Log-ratios of the two medians of each round that both have, their median and its order-statistic interval,
-    exponentiated. Rounds where either value is not positive are left out; None when no round remains.
+    Median of the rounds' log-ratios and its order-statistic interval, exponentiated; None when there is no common
+    round. Without a `level` as in `estimate`.
     """
-    pairs = zip(round_medians(row.wall_ns), round_medians(reference.wall_ns), strict=False)
-    logs = [math.log(a / b) for a, b in pairs if a is not None and b is not None and a > 0 and b > 0]
-    found = estimate(logs, level)
+    found = estimate(log_ratios(row, reference), level)
     if found is None:
         return None
     interval = found.interval
@@ -206,6 +220,30 @@ def compare(ratio: Estimate | None, margin: float = MARGIN) -> Comparison:
     if low >= 1 / (1 + margin) and high <= 1 + margin:
         return Comparison.EQUIVALENT
     return Comparison.UNDECIDED
+
+
+def difference_p_value(logs: Sequence[float], margin: float = MARGIN) -> float:
+    """Probability of so one-sided a set of log-ratios if the true median were within the margin (two-sided sign test).
+
+    The exact binomial test of Conover 3.4 against the nearer edge of the margin, in both directions.
+    """
+    n, edge = len(logs), math.log1p(margin)
+    if n == 0:
+        return 1.0
+    most = max(sum(x > edge for x in logs), sum(x < -edge for x in logs))
+    tail = sum(math.comb(n, k) for k in range(most, n + 1))
+    return min(1.0, 2 * tail / int(2**n))
+
+
+def holm(p_values: Sequence[float], level: float = LEVEL) -> list[bool]:
+    """Which of several hypotheses may be rejected together, with one false rejection in 20 runs at most (Holm 1979)."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    rejected = [False] * len(p_values)
+    for place, index in enumerate(order):
+        if p_values[index] > (1 - level) / (len(p_values) - place):
+            break
+        rejected[index] = True
+    return rejected
 
 
 def rounds_needed(ratio: Estimate | None, margin: float = MARGIN) -> int | None:

@@ -10,7 +10,8 @@ import pytest
 
 from keronyx.errors import WorkerError
 from keronyx.profiles import render, stats, table
-from keronyx.profiles.measure import CONTROL, LOOK_EVERY, measure
+from keronyx.profiles.measure import CONTROL, measure
+from keronyx.profiles.stats import LOOK_EVERY
 from keronyx.runtime.fake import FakeClock, FakeSession, FakeWorker
 from keronyx.types import Plan, RoundReading, Status
 
@@ -270,9 +271,9 @@ def test_a_whole_run_on_fakes_is_always_the_same_report(clock, report):
 
 SNAPSHOT = """
 runtime   provider  status  median ms [95 %]      vs ref                 cpu/wall  cold s  RSS MiB  parity      note
-ref       cpu       OK      29.99 [29.93, 30.11]  1 (reference)              1.00     1.2      410  pass 2e-07  fastest
-a         cpu       OK      40.07 [39.88, 40.18]  0.749x [0.745, 0.755]      1.00     1.2      410  pass 2e-07
-b         cpu       OK      59.88 [59.69, 60.27]  0.499x [0.498, 0.503]      1.00     1.2      410  pass 2e-07
+ref       cpu       OK      29.99 [29.91, 30.16]  1 (reference)              1.00     1.2      410  pass 2e-07  fastest
+a         cpu       OK      40.07 [39.81, 40.22]  0.749x [0.744, 0.755]      1.00     1.2      410  pass 2e-07
+b         cpu       OK      59.88 [59.67, 60.33]  0.499x [0.497, 0.504]      1.00     1.2      410  pass 2e-07
 crashing  cpu       FAILED  killed (in round 7)
 
 Ship: ref/cpu (the reference itself: no other row is faster)

@@ -108,7 +108,7 @@ def test_ratio_against_scipy() -> None:
     rng = np.random.default_rng(5)
     row, reference = rng.integers(1e6, 2e6, 30), rng.integers(1e6, 2e6, 30)
     logs = np.log(row / reference)
-    expected = oracle.quantile_test(logs, q=0, p=0.5).confidence_interval(0.95)
+    expected = oracle.quantile_test(logs, q=0, p=0.5).confidence_interval(stats.LOOK_LEVEL)
     found = stats.paired_ratio(one_call_rounds(row.tolist()), one_call_rounds(reference.tolist()))
     assert found is not None and found.interval is not None
     assert found.value == pytest.approx(math.exp(np.median(logs)))
