@@ -301,7 +301,7 @@ def _reasons(ranking: Ranking, label: Callable[[Row], str], is_trusted: bool) ->
         reasons.append(f"{wording.ratio(quickest.ratio.inverse())} the speed of {label(reference)}")
     elif len(winners) == 1:
         reasons.append("the reference itself: no other row is faster")
-    unchecked = [s.row for s in winners if s.row is not reference and not _checked(s.row)]
+    unchecked = [s.row for s in winners if not _checked(s.row)]
     if unchecked:
         reasons.append(f"parity not run: {', '.join(map(label, unchecked))}")
     partial = [standing.row for standing in winners if standing.row.status is Status.PARTIAL]

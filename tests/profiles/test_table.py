@@ -167,6 +167,13 @@ def test_unchecked_winner_is_shipped_only_with_that_said(report: Report) -> None
     assert cell(built, "litert/cpu/fp32/1", "parity") == "-"
 
 
+def test_the_reference_of_the_ratios_too_is_shipped_unchecked_only_with_that_said(report: Report) -> None:
+    alone = dataclasses.replace(report, rows=(report.rows[0],))
+    assert report.plan.reference[1] == alone.rows[0].id and alone.rows[0].parity is None
+    ship = table.build(alone).ships[0]
+    assert ship.choice == "tf-graph/cpu" and "parity not run: tf-graph/cpu" in ship.reason
+
+
 def test_five_rounds_rank_nobody(report: Report) -> None:
     built = table.build(first_rounds(report, 5))
     assert built.ships[0].choice == "nothing yet"
