@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keronyx.errors import KeronyxError, SourceError, UnwritableError
+from keronyx.errors import KeronyxError, SourceError, UntrustedModelError, UnwritableError
 from keronyx.export import folder as folders
 from keronyx.export.folder import FILES, Manifest
 from keronyx.export.lock import only_conversion
@@ -33,11 +33,15 @@ SELF = ("keras", "saved_model")
 
 @dataclass(frozen=True)
 class Exported:
-    """An export folder as it is now, and for each kind that could not be made its error."""
+    """An export folder as it is now, and for each kind that could not be made its error.
+
+    `source` says on which terms its model may be loaded: what the user allowed, not what the folder claims.
+    """
 
     folder: Path
     manifest: Manifest
     failed: dict[str, KeronyxError]
+    source: Source
 
 
 def export(
@@ -74,7 +78,7 @@ def export(
         key, target = place(source.identity)
         there = folders.prepare(target, key, force)
         if there is not None and not job.missing(target, there, wanted):
-            return Exported(target, there, {})
+            return Exported(target, there, {}, source)
     with only_conversion(job.wait):
         try:
             key, target = place(source.identity or job.spec().content_hash)
@@ -96,25 +100,47 @@ def export(
 
 
 def complete(
-    folder: Path, kinds: Iterable[str], *, timeout_s: float = 1800, progress: Progress = lambda _: None
+    folder: Path,
+    kinds: Iterable[str],
+    *,
+    trust: bool = False,
+    custom_objects: str | None = None,
+    timeout_s: float = 1800,
+    progress: Progress = lambda _: None,
 ) -> Exported:
-    """Add the kinds an existing export folder lacks, from the Keras file (or SavedModel) in it."""
+    """Add the kinds an existing export folder lacks, from the Keras file (or SavedModel) in it.
+
+    The folder may come from anybody, so its own word on trust and on modules to import does not count.
+
+    Raises:
+        UntrustedModelError: it was exported with code of its own, and the user did not allow that here.
+    """
     manifest = folders.read(folder)
     model = next((a for a in manifest.artifacts if a.kind in SELF), None) if manifest else None
     if manifest is None or model is None:
         raise SourceError(f"{folder} is no complete export folder", "export the model again")
+    if manifest.trust and not trust:
+        raise UntrustedModelError(
+            f"{folder} was exported with --trust: loading its model runs code that is in it",
+            "add --trust only if you know who made it",
+        )
+    if manifest.custom_objects and not (custom_objects or trust):
+        raise UntrustedModelError(
+            f"{folder} needs the custom classes of {manifest.custom_objects}",
+            f"if that module is yours, add --custom-objects {manifest.custom_objects}",
+        )
     source = Source(
         kind=model.kind,
         text=manifest.spec.source,
         name=manifest.spec.name,
         target=str((folder / model.path).resolve()),
-        trust=manifest.trust,
-        custom_objects=manifest.custom_objects,
+        trust=trust,
+        custom_objects=custom_objects or manifest.custom_objects,
     )
     job = _Conversion(source, manifest.batch, manifest.image_size, timeout_s, progress)
     wanted = tuple(kinds)
     if not job.missing(folder, manifest, wanted):
-        return Exported(folder, manifest, {})
+        return Exported(folder, manifest, {}, source)
     if not _intact(folder, model) or hash_path(folder / model.path) != model.sha256:
         raise SourceError(f"{folder / model.path} is not as it was exported", "export the model again with --force")
     with only_conversion(job.wait):
@@ -175,7 +201,7 @@ class _Conversion:
                 manifest = replace(manifest, spec=replace(manifest.spec, macs=macs))
             manifest = folders.with_artifacts(manifest, [artifact])
             folders.write(target, manifest)
-        return Exported(target, manifest, failed)
+        return Exported(target, manifest, failed, self.source)
 
     def write(self, target: Path, kind: str) -> tuple[Artifact, int | None]:
         """Have the child write one artifact into a folder beside it, then move it into place."""

@@ -104,7 +104,10 @@ def newest(root: Path) -> list[Path]:
     """Export folders under `root`: for each model name the most recent one, ordered by name."""
     found: dict[str, tuple[float, Path]] = {}
     for path in root.glob(f"*/{MANIFEST}"):
-        manifest = read(path.parent)
+        try:
+            manifest = read(path.parent)
+        except ReportError:
+            continue  # a damaged folder is nobody's newest export; naming it says what is wrong with it
         if manifest is not None:
             stamp = path.stat().st_mtime
             name = manifest.spec.name

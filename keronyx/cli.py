@@ -6,9 +6,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -243,7 +244,8 @@ def profile(
         code = Exit.DONE
         for model in models:
             try:
-                one = _profile_one(model, size, asked, output, force, strict, quiet, json)
+                prepare = partial(pipeline.preparation, model, size, trust=trust, custom_objects=custom_objects)
+                one = _profile_one(model, prepare, asked, output, force, strict, quiet, json)
             except KeronyxError as error:
                 if len(models) == 1:
                     raise
@@ -323,7 +325,7 @@ def main() -> None:
 
 def _profile_one(
     model: Any,
-    size: tuple[int, int] | None,
+    prepare: Callable[..., Any],
     asked: ProfileOptions,
     output: Path | None,
     force: bool,
@@ -340,7 +342,7 @@ def _profile_one(
         _check_target(path, force)
     with _one_interrupt():
         with _progress(quiet or json) as progress:
-            measured = pipeline.profile(pipeline.preparation(model, size, progress), asked, progress)
+            measured = pipeline.profile(prepare(progress=progress), asked, progress)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         store.save(measured, stored)
         if target != stored:

@@ -116,7 +116,10 @@ def load_flat_function(request: SessionRequest) -> Callable[..., list[Any]]:
     )
 
     def call_model(*flat: Any) -> list[Any]:
-        outputs = model(keras.tree.pack_sequence_as(model.input, list(flat)), training=False)
+        # A Sequential takes one tensor, and has no `input` once it was loaded from a file.
+        plain = isinstance(model, keras.Sequential)
+        given = flat[0] if plain else keras.tree.pack_sequence_as(model.input, list(flat))
+        outputs = model(given, training=False)
         return list(keras.tree.flatten(outputs))
 
     return call_model

@@ -223,9 +223,9 @@ class BatchRun:
         )
 
     def _worker(self, row: str, runtime: Runtime, path: Path) -> Worker:
-        manifest = self.exported.manifest
+        manifest, source = self.exported.manifest, self.exported.source
         request = SessionRequest(
-            str(path), manifest.spec, runtime.provider, self.threads, manifest.trust, manifest.custom_objects
+            str(path), manifest.spec, runtime.provider, self.threads, source.trust, source.custom_objects
         )
         limit = self.options.memory_limit_mib or environment.available_memory_mib() * 0.9
         return Worker(row, runtime.name, request, self.options.timeout_s, limit)

@@ -15,6 +15,9 @@ from keronyx.zoo import names
 EXPORTS = Path("exports")
 """Where exports go, and where `profile` without a source looks."""
 
+APPLICATION_SIZE = (224, 224)
+"""Height and width for keras.applications that leave them open: what most of them were trained on."""
+
 ZOO_BUILDER = "keronyx.zoo.networks:build"
 
 
@@ -67,6 +70,8 @@ def export(
     progress: Progress | None = None,
 ) -> Exported:
     """Convert a source, into `target` or a folder of EXPORTS named by content. Raises KeronyxError."""
+    if source.kind == "applications" and image_size is None:
+        image_size = APPLICATION_SIZE
     return convert.export(
         source,
         kinds,
@@ -80,9 +85,18 @@ def export(
 
 
 def preparation(
-    source: Source | Path, image_size: tuple[int, int] | None, progress: Progress
+    source: Source | Path,
+    image_size: tuple[int, int] | None,
+    progress: Progress,
+    trust: bool = False,
+    custom_objects: str | None = None,
 ) -> Callable[[int, Sequence[str]], Exported]:
-    """How `profile` gets a model's artifacts at a batch: exports a source, or completes an export folder."""
+    """How `profile` gets a model's artifacts at a batch: exports a source, or completes an export folder.
+
+    Args:
+        trust: whether an export folder's model may execute code (a source carries its own).
+        custom_objects: as for `resolve`, for an export folder.
+    """
 
     def of_source(batch: int, kinds: Sequence[str]) -> Exported:
         assert isinstance(source, Source)
@@ -93,7 +107,7 @@ def preparation(
         manifest = folder.read(source)
         if manifest is not None and manifest.batch not in (batch, None):
             raise UsageError(f"{source} is exported at batch {manifest.batch}, not {batch}", "name its source")
-        return convert.complete(source, kinds, progress=progress.phase)
+        return convert.complete(source, kinds, trust=trust, custom_objects=custom_objects, progress=progress.phase)
 
     return of_folder if isinstance(source, Path) else of_source
 
