@@ -43,16 +43,26 @@ class LiteRtSession:
         self._output_indices = [outputs[spec.name]["index"] for spec in request.spec.outputs]
         self.inputs = tuple(_spec(spec.name, inputs[spec.name]) for spec in request.spec.inputs)
         self.outputs = tuple(_spec(spec.name, outputs[spec.name]) for spec in request.spec.outputs)
+        self._shapes = [tuple(inputs[spec.name]["shape"].tolist()) for spec in request.spec.inputs]
 
     def prepare(self) -> None:
         """Nothing: XNNPACK packs the weights while tensors are allocated."""
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
         interpreter = self._interpreter
+        if [array.shape for array in inputs] != self._shapes:
+            self._resize(inputs)
         for index, array in zip(self._input_indices, inputs, strict=True):
             interpreter.set_tensor(index, array)
         interpreter.invoke()
         return [interpreter.get_tensor(index) for index in self._output_indices]
+
+    def _resize(self, inputs: Sequence[Array]) -> None:
+        """Plan memory for these shapes: a file with a dynamic batch is opened for one item."""
+        for index, array in zip(self._input_indices, inputs, strict=True):
+            self._interpreter.resize_tensor_input(index, array.shape, strict=True)
+        self._interpreter.allocate_tensors()
+        self._shapes = [array.shape for array in inputs]
 
     def placement(self) -> Placement:
         return Placement(assigned={"cpu": 1})

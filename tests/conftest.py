@@ -24,14 +24,14 @@ def tiny_networks() -> Iterator[ModuleType]:
     sys.path.remove(str(HERE))
 
 
-def _export(name: str, target: Path) -> Path:
+def _export(name: str, target: Path, batch: int | None = 1) -> Path:
     from keronyx import pipeline
 
     before = Path.cwd()
     os.chdir(HERE)  # where the process that converts finds tiny_networks.py
     try:
         source = dataclasses.replace(pipeline.resolve(f"tiny_networks:{name}"), custom_objects=None)
-        exported = pipeline.export(source, kinds=("keras", "onnx", "frozen", "litert"), target=target)
+        exported = pipeline.export(source, kinds=("keras", "onnx", "frozen", "litert"), target=target, batch=batch)
     finally:
         os.chdir(before)
     assert not exported.failed
@@ -48,6 +48,12 @@ def segmenter_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def two_headed_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Export folder of `tiny_networks.two_headed` at batch 1, for reading only."""
     return _export("two_headed", tmp_path_factory.mktemp("exports") / "two_headed")
+
+
+@pytest.fixture(scope="session")
+def dynamic_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Export folder of `tiny_networks.two_headed` with a dynamic batch, for reading only."""
+    return _export("two_headed", tmp_path_factory.mktemp("exports") / "dynamic", batch=None)
 
 
 @pytest.fixture

@@ -51,6 +51,25 @@ def test_every_runtime_answers_as_numpy_does(runtime, network, request, tiny_net
     assert set(placement.assigned) == {"cpu"} and set(placement.executed) <= {"cpu"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ON_CPU, ids=lambda runtime: runtime.name)
+def test_a_dynamic_batch_takes_three_items_and_then_one(runtime, dynamic_export, tiny_networks):
+    manifest = folder.read(dynamic_export)
+    path = dynamic_export / manifest.artifact(runtime.artifacts[0]).path
+    runtime.import_library()
+    session = runtime.open(SessionRequest(str(path), manifest.spec, "cpu", 1))
+    session.prepare()
+    random = np.random.default_rng(1)
+    for batch in (3, 1):
+        inputs = [random.random((batch, *tensor.shape[1:]), "float32") for tensor in manifest.spec.inputs]
+        answers = session.run(inputs)
+        for item in range(batch):
+            wanted = tiny_networks.two_headed_in_numpy(*(array[item : item + 1] for array in inputs))
+            for got, right in zip(answers, wanted, strict=True):
+                assert got.shape[0] == batch
+                np.testing.assert_allclose(got[item : item + 1], right, rtol=2e-4, atol=2e-5)
+
+
 def test_the_two_headed_network_is_not_in_alphabetical_order(two_headed_export):
     spec = folder.read(two_headed_export).spec
     assert [t.name for t in spec.inputs] == ["zeta", "alpha"] and [t.name for t in spec.outputs] == ["why", "first"]
