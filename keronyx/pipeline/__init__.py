@@ -86,7 +86,11 @@ def _report(
     parts: Sequence[BatchResult], runtimes: Sequence[Runtime], checks: tuple[Check, ...], wall_s: float
 ) -> Report:
     first = parts[0]
-    packages = [*(tool for tool in folder.TOOLS if tool != "keronyx"), "numpy", *(runtime.package for runtime in runtimes)]
+    packages = [
+        *(tool for tool in folder.TOOLS if tool != "keronyx"),
+        "numpy",
+        *(runtime.package for runtime in runtimes),
+    ]
     return Report(
         schema=SCHEMA,
         keronyx=keronyx.__version__,
