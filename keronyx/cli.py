@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import traceback
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -36,9 +36,9 @@ class Exit(IntEnum):
 
 
 EPILOG = (
-    "Exit codes: 0 done; 1 error; 2 usage; 3 a requested row failed, fell back, timed out or (--strict) was "
-    "unavailable; 4 a parity gate failed; 5 (--strict) the measurement is not trusted, or compare found a regression; "
-    "130 interrupted."
+    "Exit codes: 0 done; 1 error; 2 usage; 3 a requested row failed, fell back, timed out, could not be "
+    "checked or (--strict) was unavailable; 4 a parity gate failed; 5 (--strict) the measurement is not trusted, or "
+    "compare found a regression; 130 interrupted."
 )
 
 app = typer.Typer(
@@ -191,7 +191,7 @@ def profile(
             help="Report; .html, .md, .csv, .txt or .json. The JSON is written beside it.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the inputs and of the order of calls.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the inputs and of the order of calls.")] = 0,
     hot: Annotated[bool, typer.Option("--hot", help="One input only: data stay in the caches.")] = False,
     timeout: Annotated[
         str, typer.Option(metavar="TIME", help="A row that does not answer this long is killed.")
@@ -338,19 +338,26 @@ def _profile_one(
 
     target = output or _default_target(model)
     stored = target.with_suffix(".json")
-    for path in {target, stored}:
+    for path in dict.fromkeys((target, stored)):
         _check_target(path, force)
     with _one_interrupt():
         with _progress(quiet or json) as progress:
             measured = pipeline.profile(prepare(progress=progress), asked, progress)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        store.save(measured, stored)
-        if target != stored:
-            _write(measured, target)
+        lost = None
+        try:
+            store.save(measured, stored)
+            if target != stored:
+                _write(measured, target)
+        except UnwritableError as error:  # a disk that filled up meanwhile must not cost what was measured
+            lost = error
     if json:
         print(store.dumps(measured), end="")
     else:
         _show(measured)
+    if lost is not None:
+        raise lost
+    if not json:
         print(f"report: {target}" + (f" and {stored}" if target != stored else ""))
     return _verdict(measured, strict)
 
@@ -374,7 +381,7 @@ def _verdict(measured: Report, strict: bool) -> Exit:
     """What a finished run's exit code is; the gravest applies."""
     from keronyx.profiles.ranking import parity_failed
     from keronyx.profiles.trust import trusted
-    from keronyx.types import Status
+    from keronyx.types import TIMED, Status
 
     statuses = {row.status for row in measured.rows}
     if measured.stopped == "interrupted":
@@ -382,6 +389,8 @@ def _verdict(measured: Report, strict: bool) -> Exit:
     if any(parity_failed(row) for row in measured.rows):
         return Exit.PARITY
     if statuses & {Status.FAILED, Status.FELL_BACK, Status.TIMEOUT} or (strict and Status.UNAVAILABLE in statuses):
+        return Exit.ROW
+    if any(row.status in TIMED and row.parity is None for row in measured.rows):
         return Exit.ROW
     if strict and not trusted(measured)[0]:
         return Exit.UNTRUSTED
@@ -440,8 +449,12 @@ def _check_free(path: Path, force: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UnwritableError(f"cannot make {folder}: {error.strerror}") from error
-    if path.is_dir() or not os.access(folder, os.W_OK):
-        raise UnwritableError(f"cannot write {path}", "name another file with -o")
+    if path.is_dir():
+        raise UnwritableError(f"{path} is a folder", "name another file with -o")
+    try:
+        TemporaryFile(dir=folder).close()  # os.access tells root that everything can be written
+    except OSError as error:
+        raise UnwritableError(f"cannot write to {folder}: {error.strerror}", "name another file with -o") from error
 
 
 @contextmanager

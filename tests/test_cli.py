@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from keronyx import options, pipeline
 from keronyx.cli import Exit, _severity, app
-from keronyx.errors import SourceError, UsageError
+from keronyx.errors import SourceError, UnwritableError, UsageError
 from keronyx.profiles import store
 from keronyx.types import Status
 
@@ -76,6 +76,8 @@ def image_folder(content):
         ("profile unet:16 -o lonely.html", 1, "lonely.json exists"),
         ("profile unet:16 -o /proc/nothing/x.html", 1, "cannot make /proc/nothing"),
         ("profile unet:16 -o there.html/x.html", 1, "cannot make"),
+        ("profile unet:16 -o /proc/x.html", 1, "cannot write to /proc"),
+        ("profile unet:16 --seed -1", 2, "Invalid value"),
         ("profile unet:16 --data nowhere", 1, "no such data folder"),
         ("profile unet:16 --data empty", 1, "holds no images"),
         ("profile missing.keras", 1, "no such file"),
@@ -232,9 +234,29 @@ def test_ctrl_c_ends_the_models_after_it_too(run, report, monkeypatch):
     ],
 )
 def test_the_status_of_the_rows_decides_the_exit_code(status, strict, code, run, report, monkeypatch):
+    checked = report.rows[4].parity
     rows = (*report.rows[:3], dataclasses.replace(report.rows[4], status=status))
+    rows = tuple(dataclasses.replace(row, parity=checked) for row in rows)
     monkeypatch.setattr(pipeline, "profile", lambda *_: dataclasses.replace(report, rows=rows))
     assert run("profile", "unet:16", "--quiet", *["--strict"][: int(strict)])[0] == code
+
+
+def test_rows_whose_answers_nobody_checked_exit_with_3(run, report, monkeypatch):
+    rows = tuple(dataclasses.replace(row, parity=None) for row in report.rows[:3])
+    monkeypatch.setattr(pipeline, "profile", lambda *_: dataclasses.replace(report, rows=rows))
+    assert run("profile", "unet:16", "--quiet")[0] == Exit.ROW
+
+
+def test_a_disk_that_is_full_in_the_end_does_not_cost_the_report(run, report, monkeypatch):
+    def full(*_):
+        raise UnwritableError("x.json cannot be written: No space left on device")
+
+    monkeypatch.setattr(pipeline, "profile", lambda *_: report)
+    monkeypatch.setattr(store, "save", full)
+    code, out, err = run("profile", "unet:16", "--quiet")
+    assert code == Exit.ERROR and "openvino" in out and "No space left" in err
+    code, out, err = run("profile", "unet:16", "--quiet", "--json")
+    assert code == Exit.ERROR and json.loads(out)["rows"] and "No space left" in err
 
 
 @pytest.fixture
