@@ -53,7 +53,7 @@ def milliseconds(found: Estimate | None) -> str:
     """`110.3 [108.9, 112.0]`; no interval where there is none."""
     if found is None:
         return ""
-    decimals = min(_decimals(found.value, 4), 9)
+    decimals = min(_decimals(found.value, 4 if found.value >= 1 else 3), 9)
     if found.interval is None:
         return f"{found.value:,.{decimals}f}"
     return f"{found.value:,.{decimals}f} [{found.interval.low:,.{decimals}f}, {found.interval.high:,.{decimals}f}]"

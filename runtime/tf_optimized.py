@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keronyx.runtime.tf_common import TensorFlowRuntime, TensorFlowSession
+from keronyx.runtime.tf_common import TensorFlowRuntime, TensorFlowSession, input_specs
 from keronyx.types import Session, SessionRequest
 
 
@@ -23,7 +23,6 @@ class TensorFlowOptimized(TensorFlowRuntime):
             [f"input_{i}:0" for i in range(len(spec.inputs))], [f"output_{i}:0" for i in range(len(spec.outputs))]
         )
 
-        def call(*inputs: object) -> object:
-            return function(*(tf.constant(array) for array in inputs))
-
-        return TensorFlowSession(request, call, device=self.provider)  # type: ignore[arg-type]
+        # In a tf.function as tf-graph's, so that the two differ in the graph and not in how Python calls it.
+        call = tf.function(lambda *inputs: function(*inputs), autograph=False, input_signature=input_specs(request))
+        return TensorFlowSession(request, call, call.get_concrete_function, self.provider)
