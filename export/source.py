@@ -19,6 +19,7 @@ from typing import Any
 from keronyx.custom_objects import import_custom_objects, import_module
 from keronyx.errors import KeronyxError, SourceError, UntrustedModelError, UsageError
 from keronyx.process import one_line
+from keronyx.unsafe import refuse_unsafe_saved_model
 
 SEED = 0
 """Seeds Keras before a model is built, so that random weights are the same every time."""
@@ -28,9 +29,6 @@ CODE_CLASSES = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapp
 
 MAX_CONFIG_BYTES = 64 * 2**20
 """A configuration larger than this, unpacked, is no network's."""
-
-UNSAFE_OPS = frozenset({"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "EagerPyFunc", "PyFuncStateless"})
-"""TensorFlow operators of a SavedModel that touch files or call Python."""
 
 
 @dataclass(frozen=True)
@@ -292,15 +290,10 @@ def _load_saved_model(source: Source) -> Any:
 
     try:
         stored = SavedModel.FromString((Path(source.target) / "saved_model.pb").read_bytes())
-        graphs = [graph.graph_def for graph in stored.meta_graphs]
-        if len(graphs) != 1:
-            raise SourceError(f"{source.text} holds {len(graphs)} graphs, not one (damaged?)")
-        if not source.trust:  # before loading: a graph's initialisers already run then
-            for graph in graphs:
-                if found := sorted(UNSAFE_OPS & operators(graph)):
-                    raise UntrustedModelError(
-                        f"{source.name} uses {', '.join(found)}", "add --trust only if you know who made it"
-                    )
+        if len(stored.meta_graphs) != 1:
+            raise SourceError(f"{source.text} holds {len(stored.meta_graphs)} graphs, not one (damaged?)")
+        if not source.trust:
+            refuse_unsafe_saved_model(Path(source.target), source.name)
         loaded = tf.saved_model.load(source.target)
     except SourceError:
         raise
@@ -309,11 +302,3 @@ def _load_saved_model(source: Source) -> Any:
     if not loaded.signatures:
         raise SourceError(f"{source.text} has no signature", "save it with a serving_default signature")
     return loaded
-
-
-def operators(graph_def: Any) -> set[str]:
-    """Names of all operators of a GraphDef, those inside its functions included."""
-    nodes = list(graph_def.node)
-    for function in graph_def.library.function:
-        nodes.extend(function.node_def)
-    return {node.op for node in nodes}

@@ -83,13 +83,15 @@ class Missing:
 class SessionRequest:
     """What a runtime needs to open a model: the artifact's absolute path, the model's signature and the terms.
 
-    `custom_objects` is `module:attribute` naming a dictionary of Keras custom objects, or None.
+    `batch` is the size it will be called with where the signature leaves that open. `custom_objects` is
+    `module:attribute` naming a dictionary of Keras custom objects, or None.
     """
 
     path: str
     spec: ModelSpec
     provider: str
     threads: int
+    batch: int = 1
     trust: bool = False
     custom_objects: str | None = None
 

@@ -116,7 +116,10 @@ def read_images(folder: Path, count: int, height: int, width: int, channels: int
         words += f", resized from {found} to {width}x{height}"
         if any(abs(w / h - width / height) > 0.01 for w, h in sizes):
             words += " (aspect changed)"
-    repeated = [images[i % len(images)] for i in range(count)]
+    if len(images) < count:
+        words += ", repeated, every other time mirrored"
+    # Mirrored, so that no two neighbours are the same: a row that answers with the last call's result must stand out.
+    repeated = [images[i % len(images)][:, :: -1 if i // len(images) % 2 else 1] for i in range(count)]
     return np.stack(repeated), words
 
 

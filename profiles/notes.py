@@ -99,7 +99,8 @@ def facts(report: Report) -> str:
     if model.macs is not None:
         parts.append(f"{wording.number(2 * model.macs / 1e9, 3)} GFLOP")
     parts.append(_plural(report.plan.threads, "thread"))
-    parts.append(f"{_plural(len(report.rounds), 'round')} in {wording.seconds(report.wall_s)} s")
+    parts.append(_plural(len(report.rounds), "round"))
+    parts.append(f"{wording.seconds(report.wall_s)} s in all")
     return " · ".join(part for part in parts if part)
 
 

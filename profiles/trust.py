@@ -11,6 +11,9 @@ from keronyx.types import Report
 LEAST_ROUNDS = 6
 """Below this an order-statistic interval of the median cannot reach 95 %."""
 
+MOST_MARGIN = 0.10
+"""Relative difference below which this run cannot tell rows apart; above this it decides too little to rely on."""
+
 MOST_STEAL = 0.05
 """Share of CPU time taken by the hypervisor, averaged over rounds."""
 
@@ -21,7 +24,8 @@ MOST_OTHER = 0.10
 def trusted(report: Report, found: tuple[Ranking, ...] | None = None) -> tuple[bool, tuple[str, ...]]:
     """Whether the run measured what it claims, and every reason why not (empty when it did).
 
-    Not trusted: an A/A' control whose interval excludes 1 by more than 2 %, or that is missing; fewer than 6 rounds;
+    Not trusted: an A/A' control whose interval excludes 1 by more than 2 %, is so wide that rows closer than 10 %
+    cannot be told apart, or that is missing; fewer than 6 rounds;
     steal above 5 % of CPU time on average; other processes above 10 % of CPU time in the median round.
     `found` are the report's rankings where they are known already.
     """
@@ -53,6 +57,9 @@ def _control_reasons(ranking: Ranking) -> list[str]:
         return [f"too few rounds to say ({control.n}, at least {LEAST_ROUNDS})"]
     if control.interval.low > 1 + stats.MARGIN or control.interval.high < 1 / (1 + stats.MARGIN):
         return [f"the reference differs from itself: A/A' {wording.ratio(control, '', 4)}"]
+    if ranking.margin > MOST_MARGIN:
+        limit = wording.share(MOST_MARGIN)
+        return [f"rows closer than {wording.share(ranking.margin)} cannot be told apart (limit {limit})"]
     return []
 
 
@@ -72,6 +79,7 @@ def vital_signs(report: Report, found: tuple[Ranking, ...]) -> str:
         where = f" (batch {ranking.batch})" if len(found) > 1 else ""
         if ranking.control is not None:
             signs.append(f"A/A' {wording.ratio(ranking.control, '', 4)}{where}")
+            signs.append(f"tells {wording.share(ranking.margin)} apart{where}")
         busy = stats.cpu_per_wall(ranking.reference.samples) if ranking.reference is not None else None
         if busy is not None:
             threads = f"{report.plan.threads} thread" + ("" if report.plan.threads == 1 else "s")

@@ -56,12 +56,15 @@ class Worker:
     def pid(self) -> int:
         return self._child.pid
 
-    def open(self, inputs: Sequence[Path], warmup_calls: int, keep: int, folder: Path) -> Opened:
+    def open(
+        self, inputs: Sequence[Path], warmup_calls: int, keep: int, folder: Path, rotation: int | None = None
+    ) -> Opened:
         """Load the model and warm it up.
 
         Args:
-            inputs: one `.npy` per model input, shape (rotation, *input shape).
+            inputs: one `.npy` per model input, shape (number of inputs, *input shape).
             keep: how many inputs' outputs are written to `folder` for parity.
+            rotation: how many of the inputs timed calls rotate over; all without it.
         """
         start_s = self._child.wait_ready(self._timeout_s)
         opened = self._child.ask(
@@ -72,6 +75,7 @@ class Worker:
             provider=self._request.provider,
             request=asdict(self._request),
             inputs=[str(path) for path in inputs],
+            rotation=rotation,
         )
         warmed = self._child.ask(
             "warm_up",

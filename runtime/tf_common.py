@@ -11,6 +11,7 @@ from keronyx.custom_objects import import_custom_objects
 from keronyx.errors import UnavailableError
 from keronyx.runtime.libraries import tensorflow_cuda_missing, tensorflow_missing
 from keronyx.types import Array, Missing, Placement, SessionRequest, TensorSpec
+from keronyx.unsafe import refuse_unsafe_saved_model
 
 
 class TensorFlowRuntime:
@@ -97,6 +98,8 @@ def load_flat_function(request: SessionRequest) -> Callable[..., list[Any]]:
 
     names = [spec.name for spec in request.spec.outputs]
     if Path(request.path).is_dir():
+        if not request.trust:
+            refuse_unsafe_saved_model(Path(request.path), request.spec.name)
         loaded = tf.saved_model.load(request.path)
         key = "serving_default" if "serving_default" in loaded.signatures else sorted(loaded.signatures)[0]
         signature = loaded.signatures[key]

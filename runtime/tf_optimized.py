@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keronyx.runtime.tf_common import TensorFlowRuntime, TensorFlowSession, input_specs
 from keronyx.types import Session, SessionRequest
+from keronyx.unsafe import refuse_unsafe_graph
 
 
 class TensorFlowOptimized(TensorFlowRuntime):
@@ -17,6 +18,8 @@ class TensorFlowOptimized(TensorFlowRuntime):
 
         self.start(request)
         graph_def = tf.compat.v1.GraphDef.FromString(Path(request.path).read_bytes())
+        if not request.trust:
+            refuse_unsafe_graph(graph_def, request.spec.name)
         wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(graph_def, name=""), [])
         spec = request.spec
         function = wrapped.prune(

@@ -24,7 +24,9 @@ class TensorFlowXla(TensorFlowRuntime):
         )
 
         def compile_now() -> None:
-            zeros = [np.zeros([size or 1 for size in spec.shape], spec.dtype) for spec in request.spec.inputs]
+            zeros = [
+                np.zeros([size or request.batch for size in spec.shape], spec.dtype) for spec in request.spec.inputs
+            ]
             for tensor in function(*zeros):
                 tensor.numpy()
 

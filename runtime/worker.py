@@ -22,6 +22,7 @@ class _State:
 
     session: Session
     inputs: list[list[Array]]
+    rotation: int
 
 
 def open_session(order: Message) -> Message:
@@ -29,6 +30,7 @@ def open_session(order: Message) -> Message:
     runtime = _runtime(order["runtime"], order["provider"])
     request = _request(order["request"])
     stacks = [np.load(path, mmap_mode="r") for path in order["inputs"]]
+    _State.rotation = order["rotation"]
     _State.inputs = [[np.array(stack[i]) for stack in stacks] for i in range(len(stacks[0]))]
     import_s = _seconds(runtime.import_library)
     load_s = _seconds(lambda: setattr(_State, "session", runtime.open(request)))
@@ -66,7 +68,7 @@ def warm_up(order: Message) -> Message:
 
 def turn(order: Message) -> Message:
     """One turn of a round; answers when this process is quiet again."""
-    taken = take_turn(_State.session, _State.inputs, order["start"], order["turn_ns"])
+    taken = take_turn(_State.session, _State.inputs[: _State.rotation], order["start"], order["turn_ns"])
     settle()
     return {"wall_ns": taken.wall_ns, "cpu_ns": taken.cpu_ns}
 

@@ -104,9 +104,9 @@ class BatchRun:
             try:
                 try:
                     self._open_all()
+                    self._check_parity()  # before the rounds, so that Ctrl-C in them leaves no row unchecked
                     self._measure()
                     self._profile_placement()
-                    self._check_parity()
                 except KeyboardInterrupt:
                     self._wind_up()
             finally:
@@ -131,7 +131,8 @@ class BatchRun:
     def _wind_up(self) -> None:
         """After Ctrl-C: check the answers there are, and say of every row without figures why it has none."""
         self.measured = replace(self.measured, stopped=INTERRUPTED)
-        self._check_parity(may_start=False)
+        if not any(row.parity for row in self.rows.values()):
+            self._check_parity(may_start=False)
         for runtime in self.runtimes:
             row = self.rows.get(plan.row_id(runtime, self.batch))
             if row is None:
@@ -142,7 +143,9 @@ class BatchRun:
 
     def _draw_inputs(self) -> Inputs:
         specs = self.exported.manifest.spec.inputs
-        count = inputs.rotation(specs, self.batch, environment.last_level_cache_bytes(), self.options.hot)
+        self.rotation = inputs.rotation(specs, self.batch, environment.last_level_cache_bytes(), self.options.hot)
+        # Parity needs two at least: one input cannot tell a row that always gives the same answer.
+        count = max(self.rotation, 2)
 
         def draw(images: int, height: int, width: int) -> Array:
             return scenes.batch(images, height, width, self.options.seed)[0]
@@ -190,7 +193,9 @@ class BatchRun:
         except OSError as error:
             return failed(row, WorkerError(f"no process could be started: {error.strerror}", "free some memory"))
         try:
-            opened = worker.open(self.input_files, WARMUP_CALLS, min(PARITY_INPUTS, self.fed.rotation), self.scratch)
+            opened = worker.open(
+                self.input_files, WARMUP_CALLS, min(PARITY_INPUTS, self.fed.rotation), self.scratch, self.rotation
+            )
         except KeronyxError as error:
             worker.close()
             return failed(row, error)
@@ -225,7 +230,13 @@ class BatchRun:
     def _worker(self, row: str, runtime: Runtime, path: Path) -> Worker:
         manifest, source = self.exported.manifest, self.exported.source
         request = SessionRequest(
-            str(path), manifest.spec, runtime.provider, self.threads, source.trust, source.custom_objects
+            path=str(path),
+            spec=manifest.spec,
+            provider=runtime.provider,
+            threads=self.threads,
+            batch=self.batch,
+            trust=source.trust,
+            custom_objects=source.custom_objects,
         )
         limit = self.options.memory_limit_mib or environment.available_memory_mib() * 0.9
         return Worker(row, runtime.name, request, self.options.timeout_s, limit)
@@ -257,7 +268,7 @@ class BatchRun:
             turn_ms=options.turn_ms,
             timeout_s=options.timeout_s,
             inputs=self.fed.description,
-            rotation=self.fed.rotation,
+            rotation=self.rotation,
         )
 
     def _budget_s(self) -> float:
@@ -321,7 +332,7 @@ class BatchRun:
         keep = min(PARITY_INPUTS, self.fed.rotation)
         worker = self._worker("reference", runtime, found[0])
         try:
-            return name, _answers(worker.open(self.input_files, keep, keep, self.scratch))
+            return name, _answers(worker.open(self.input_files, keep, keep, self.scratch, self.rotation))
         finally:
             worker.close()
 
@@ -346,7 +357,11 @@ def judge_placement(row: Row) -> Row:
         if shares and not shares.get(row.provider):
             others = ", ".join(sorted(shares))
             return replace(
-                row, status=Status.FELL_BACK, reason=f"no node ran on {row.provider}: all ran on {others}", remedy=""
+                row,
+                status=Status.FELL_BACK,
+                reason=f"no node ran on {row.provider}: all ran on {others}",
+                remedy="",
+                samples=Samples(),  # another provider's time must not stand under this one's name
             )
     elsewhere = {*placement.assigned, *placement.executed} - {row.provider}
     return replace(row, status=Status.PARTIAL if elsewhere else Status.OK)

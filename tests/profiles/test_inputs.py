@@ -118,7 +118,14 @@ def test_images_are_read_in_order_and_repeated(tmp_path):
     save(tmp_path, "a.PNG", plain((1, 1, 1)))
     images, words = read_images(tmp_path, 3, 4, 6, 3)
     assert images[:, 0, 0, 0].tolist() == [1, 2, 1] and images.dtype == np.uint8
-    assert words == f"2 images of {tmp_path.name}"
+    assert words == f"2 images of {tmp_path.name}, repeated, every other time mirrored"
+
+
+def test_a_single_image_still_gives_two_different_inputs(tmp_path):
+    slope = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    save(tmp_path, "a.png", np.stack([slope] * 3, -1))
+    images, _ = read_images(tmp_path, 2, 4, 6, 3)
+    assert (images[0] != images[1]).any() and (images[0] == images[1][:, ::-1]).all()
 
 
 def test_camera_rgb_inside_the_folder_is_what_is_read(tmp_path):

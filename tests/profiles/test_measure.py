@@ -12,6 +12,7 @@ from keronyx.errors import WorkerError
 from keronyx.profiles import render, stats, table
 from keronyx.profiles.measure import CONTROL, measure
 from keronyx.profiles.stats import LOOK_EVERY
+from keronyx.runtime import turn
 from keronyx.runtime.fake import FakeClock, FakeSession, FakeWorker
 from keronyx.types import Plan, RoundReading, Status
 
@@ -53,6 +54,12 @@ def plan(**changes):
     fields = {"rows": ("ref", "a", "b"), "reference": {1: "ref"}, "seed": 0, "threads": 1, "budget_s": 1e9}
     fields |= {"max_rounds": 50, "warmup_calls": 4, "turn_ms": 20.0, "timeout_s": 1.0, "inputs": "x", "rotation": 8}
     return Plan(**(fields | changes))
+
+
+@pytest.fixture(autouse=True)
+def one_call_fills_a_turn(monkeypatch):
+    """Without this, calls below 100 ms come in twos, and every latency here would have to be longer."""
+    monkeypatch.setattr(turn, "COLD_MATTERS_NS", 0)
 
 
 @pytest.fixture

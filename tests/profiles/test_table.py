@@ -45,7 +45,7 @@ def scaled(samples: Samples, factor: float) -> Samples:
 
 def test_title_says_what_was_measured(report: Report) -> None:
     assert table.build(report).title == (
-        "unet:16 · 1x320x400x3 float32 · 1,968,931 parameters · 13.7 GFLOP · 2 threads · 30 rounds in 58 s"
+        "unet:16 · 1x320x400x3 float32 · 1,968,931 parameters · 13.7 GFLOP · 2 threads · 30 rounds · 58 s in all"
     )
 
 
