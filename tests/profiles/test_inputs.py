@@ -123,7 +123,7 @@ def test_images_are_read_in_order_and_repeated(tmp_path):
 
 def test_a_single_image_still_gives_two_different_inputs(tmp_path):
     slope = np.arange(24, dtype=np.uint8).reshape(4, 6)
-    save(tmp_path, "a.png", np.stack([slope] * 3, -1))
+    save(tmp_path, "a.png", Image.fromarray(np.stack([slope] * 3, -1)))
     images, _ = read_images(tmp_path, 2, 4, 6, 3)
     assert (images[0] != images[1]).any() and (images[0] == images[1][:, ::-1]).all()
 

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from keronyx.profiles import table, wording
@@ -287,3 +288,12 @@ def test_parity_not_run_is_a_dash(report: Report) -> None:
 
     built = table.build(dataclasses.replace(report, rows=tuple(map(not_run, report.rows))))
     assert cell(built, "litert/cpu/fp32/1", "parity") == "-"
+
+
+def test_a_run_that_cannot_tell_ten_percent_apart_is_not_trusted(report: Report) -> None:
+    rounds = report.control[1].wall_ns
+    wild = np.random.default_rng(1).lognormal(0, 0.5, len(rounds))
+    wall = tuple(tuple(int(call * w) for call in one) for one, w in zip(rounds, wild, strict=True))
+    wide = dataclasses.replace(report, control={1: dataclasses.replace(report.control[1], wall_ns=wall)})
+    verdict, reasons = table.trusted(wide)
+    assert not verdict and "cannot be told apart" in reasons[0]
