@@ -18,8 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from keronyx import options, pipeline
-from keronyx.cli import Exit, _severity, app
+from keronyx.cli import app
 from keronyx.errors import SourceError, UnwritableError, UsageError
+from keronyx.exit_codes import Exit, severity
 from keronyx.profiles import store
 from keronyx.types import Status
 
@@ -132,9 +133,9 @@ def test_wrong_durations(text):
 
 
 def test_the_gravest_of_several_models_decides():
-    assert max([Exit.DONE, Exit.PARITY, Exit.ROW], key=_severity) is Exit.PARITY
-    assert max([Exit.PARITY, Exit.ERROR], key=_severity) is Exit.ERROR
-    assert max([Exit.ERROR, Exit.INTERRUPTED], key=_severity) is Exit.INTERRUPTED
+    assert max([Exit.DONE, Exit.PARITY, Exit.ROW], key=severity) is Exit.PARITY
+    assert max([Exit.PARITY, Exit.ERROR], key=severity) is Exit.ERROR
+    assert max([Exit.ERROR, Exit.INTERRUPTED], key=severity) is Exit.INTERRUPTED
 
 
 # --- doctor

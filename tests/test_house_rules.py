@@ -14,7 +14,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("export", "runtime", "profiles", "zoo")
 HEAVY = ("tensorflow", "keras", "tf2onnx", "onnxruntime", "openvino", "ai_edge_litert", "onnx", "scipy", "h5py")
-PACKAGE = [*(ROOT / "keronyx").glob("*.py"), *(ROOT / "keronyx" / "pipeline").glob("*.py")]
+PRINTS = ("cli", "commands", "terminal")
+COMMAND_LINE = (*PRINTS, "exit_codes")
+ENDS_CHILDREN = ("process.py", "try_load.py")
+PACKAGE = [
+    *(ROOT / "keronyx").glob("*.py"),
+    *(f for p in ("pipeline", "commands") for f in (ROOT / "keronyx" / p).glob("*.py")),
+]
 FILES = sorted([*(f for folder in FOLDERS for f in (ROOT / folder).rglob("*.py")), *PACKAGE])
 
 
@@ -46,20 +52,32 @@ def name(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
+def part_of(file: Path) -> str:
+    """`pipeline` for keronyx/pipeline/batch.py, `cli` for keronyx/cli.py; the folder's name for others."""
+    first, second = file.relative_to(ROOT).parts[:2]
+    return second.removesuffix(".py") if first == "keronyx" else first
+
+
 @pytest.mark.parametrize("file", [f for f in FILES if f.relative_to(ROOT).parts[0] in FOLDERS], ids=name)
 def test_folders_never_import_one_another(file):
     own = file.relative_to(ROOT).parts[0]
     used = parts_used(file)
-    assert not used & ({*FOLDERS, "pipeline", "cli"} - {own})
+    assert not used & ({*FOLDERS, "pipeline", *COMMAND_LINE} - {own})
 
 
 @pytest.mark.parametrize("file", sorted(PACKAGE), ids=name)
 def test_only_the_pipeline_joins_the_folders(file):
     used = parts_used(file)
-    allowed = {"pipeline": set(FOLDERS), "cli": {"profiles", "runtime"}}.get(
-        file.relative_to(ROOT).parts[1].removesuffix(".py"), set()
-    )
+    shown = {"profiles", "runtime"}
+    allowed = {"pipeline": set(FOLDERS), "commands": shown, "terminal": shown}.get(part_of(file), set())
     assert used & set(FOLDERS) <= allowed
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in sorted(PACKAGE) if part_of(f) not in (*COMMAND_LINE, "__main__")], ids=name
+)
+def test_nothing_else_knows_the_command_line(file):
+    assert not parts_used(file) & set(COMMAND_LINE)
 
 
 @pytest.mark.parametrize("file", FILES, ids=name)
@@ -73,7 +91,9 @@ def test_heavy_libraries_are_imported_inside_functions(file):
     assert not {module.partition(".")[0] for module in imported(top, package_of(file))} & set(HEAVY)
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f.name not in ("cli.py", "process.py", "try_load.py")], ids=name)
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if part_of(f) not in PRINTS and f.name not in ENDS_CHILDREN], ids=name
+)
 def test_only_the_command_line_prints_or_exits(file):
     """process.py and try_load.py are exempt from `os._exit` alone: they end child processes, which talk by socket."""
     for node in ast.walk(ast.parse(file.read_text())):

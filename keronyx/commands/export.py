@@ -1,0 +1,59 @@
+"""`keronyx export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from keronyx import options, terminal
+from keronyx.commands.common import CustomObjects, Debug, Force, ImageSize, JsonOutput, Quiet, Trust, Weights
+
+
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(help="Network, .keras, .h5, SavedModel folder, module:callable, or keras.applications:NAME."),
+    ],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.")] = None,
+    batch: Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the exported model.")] = "1",
+    image_size: ImageSize = None,
+    weights: Weights = None,
+    custom_objects: CustomObjects = None,
+    trust: Trust = False,
+    force: Force = False,
+    json: JsonOutput = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Convert a Keras model to ONNX, in a process of its own."""
+    with terminal.errors(debug):
+        from keronyx import pipeline
+
+        size = options.size(image_size)
+        resolved = pipeline.resolve(
+            source, trust=trust, custom_objects=custom_objects, weights=weights, image_size=size
+        )
+        fixed = None if batch == "dynamic" else options.positive(batch, "--batch")
+        with terminal.progress(quiet or json) as progress:
+            exported = pipeline.export(
+                resolved, target=output, batch=fixed, image_size=size, force=force, progress=progress
+            )
+        if exported.failed:
+            raise next(iter(exported.failed.values()))
+        manifest = exported.manifest
+        if json:
+            print((exported.folder / "manifest.json").read_text(), end="")
+            return
+        spec = manifest.spec
+        print(f"{spec.name} · {spec.parameters:,} parameters · opset {manifest.opset}")
+        for kind, tensors in (("in", spec.inputs), ("out", spec.outputs)):
+            for tensor in tensors:
+                shape = "x".join("?" if size is None else str(size) for size in tensor.shape)
+                print(f"  {kind:<3} {tensor.name} {shape} {tensor.dtype}")
+        for a in manifest.artifacts:
+            facts = " · ".join(
+                [f"{a.bytes / 2**20:.1f} MiB", f"{a.seconds:.1f} s", f"peak {a.peak_mib:,.0f} MiB", *a.evidence]
+            )
+            print(f"  {exported.folder / a.path}  {facts}")
