@@ -17,7 +17,7 @@ Array = NDArray[Any]
 Clock = Callable[[], int]
 """Returns nanoseconds that never step back; `time.perf_counter_ns` in production."""
 
-SCHEMA = 1
+SCHEMA = 2
 """Number of the report format. A change means a new number, an upgrade in `profiles/store.py` and an old fixture."""
 
 
@@ -175,7 +175,7 @@ TIMED = frozenset({Status.OK, Status.PARTIAL})
 
 @dataclass(frozen=True)
 class Cold:
-    """What the first call costs a fresh process, phase by phase, each measured once in the row's own worker."""
+    """What the first call costs a fresh process, phase by phase, in the row's own worker; one for each process set."""
 
     start_s: float
     """Process started until it can take orders (the Python interpreter and keronyx's own imports)."""
@@ -184,20 +184,82 @@ class Cold:
     compile_s: float
     first_call_s: float
     warmup_ms: tuple[float, ...]
-    """Every call from the second until rounds begin."""
+    """Every call from the second until the steady state is reached, or is not (see `profiles/warmup.py`)."""
     peak_rss_mib: float
     """Highest resident memory of the worker up to the end of warm-up."""
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Raw samples of one row: one inner tuple per round, one number per timed call.
+class GpuReading:
+    """What the GPU did during one turn, by NVML: clock and throttling at its end, power, energy over all its calls.
 
-    `wall_ns` is the time the caller waited, `cpu_ns` the CPU time all threads of the process used meanwhile.
+    `throttle` is NVML's bit mask of reasons (nvmlClocksEventReasons); `energy_mj` is millijoules of the whole board,
+    None where the GPU does not count them; `calls` are those it was spent on, the dropped first one included.
+    """
+
+    sm_mhz: int
+    throttle: int
+    power_w: float
+    energy_mj: int | None
+    calls: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One row's turn in a round, nanoseconds per timed call, and what the machine did to it meanwhile.
+
+    `waited_ns` is how long threads of the process were ready to run but had no CPU (the kernel's run delay, summed
+    over threads), `switches` how often one was taken off its CPU; None where the system does not tell.
+    `window_ns` and `window_calls` are the wall time and the number of calls of the turn's saturated part, in which
+    every concurrent caller called again at once; 0 with one caller.
+    """
+
+    wall_ns: tuple[int, ...]
+    cpu_ns: tuple[int, ...]
+    waited_ns: int | None = None
+    switches: int | None = None
+    window_ns: int = 0
+    window_calls: int = 0
+    gpu: GpuReading | None = None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Raw samples of one row: one entry per round.
+
+    `wall_ns` is the time the caller waited in each timed call, `cpu_ns` the CPU time all threads of the process used
+    meanwhile. With concurrent callers `wall_ns` runs from the scheduled start of a call, so that waiting for one's
+    turn is in it, and `cpu_ns` has one entry per round. The others are as in `Turn`.
     """
 
     wall_ns: tuple[tuple[int, ...], ...] = ()
     cpu_ns: tuple[tuple[int, ...], ...] = ()
+    waited_ns: tuple[int | None, ...] = ()
+    switches: tuple[int | None, ...] = ()
+    window_ns: tuple[int, ...] = ()
+    window_calls: tuple[int, ...] = ()
+    gpu: tuple[GpuReading | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeviceTimes:
+    """The parts of a call on an accelerator, nanoseconds per call, each measured apart outside the rounds.
+
+    `resident_ns`: inputs and outputs stay on the device, until the result is there. `h2d_ns`, `d2h_ns`: copying the
+    inputs to it, the outputs back. `submit_ns`: until the call returns without waiting for the device. `graph_ns`:
+    as `resident_ns`, replaying a captured CUDA graph; empty where that is impossible, and `graph_reason` says why.
+    `sync_ns`: waiting for the device after a host-to-host call has returned (nothing, when that call is complete).
+    `options` are the settings that matter: TF32, CUDA graph, spinning.
+    """
+
+    resident_ns: tuple[int, ...] = ()
+    h2d_ns: tuple[int, ...] = ()
+    d2h_ns: tuple[int, ...] = ()
+    submit_ns: tuple[int, ...] = ()
+    graph_ns: tuple[int, ...] = ()
+    sync_ns: tuple[int, ...] = ()
+    graph_reason: str = ""
+    options: dict[str, str] = field(default_factory=dict)
 
 
 class Verdict(StrEnum):
@@ -210,7 +272,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Gate:
-    """One parity check, in the order they are made: structure, finite, tensor, argmax."""
+    """One parity check, in the order they are made: structure, finite, tensor, argmax; then those that prove that the
+    timed calls did the work: follows, complete, uncached."""
 
     name: str
     verdict: Verdict
@@ -251,7 +314,7 @@ class Parity:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report: one runtime, provider, precision and batch. Never omitted, whatever happened."""
+    """One line of the report: one runtime, provider, precision and setting. Never omitted, whatever happened."""
 
     id: str
     runtime: str
@@ -262,13 +325,33 @@ class Row:
     version: str = ""
     reason: str = ""
     remedy: str = ""
+    threads: int | None = None
+    """Threads, where a run compares several; None for those of the plan."""
+    concurrency: int = 1
+    """Callers at a time."""
     cold: Cold | None = None
+    cold_repeats: tuple[Cold, ...] = ()
+    """The same of each later process set."""
+    harness_ns: int | None = None
+    """What timing adds to a call: the median call of a session that does nothing, in this row's own worker."""
     samples: Samples = Samples()
     parity: Parity | None = None
     placement: Placement = Placement()
+    device: DeviceTimes | None = None
     artifact_bytes: int | None = None
     evidence: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def setting(self) -> str:
+        """Name of the setting; rows of one setting are measured interleaved and compared: `b1`, `b8/t2`, `b1/c4`."""
+        return setting_name(self.batch, self.threads, self.concurrency)
+
+
+def setting_name(batch: int, threads: int | None = None, concurrency: int = 1) -> str:
+    """`b1`; with `/t2` where thread counts are compared, and `/c4` for four callers at a time."""
+    swept = f"/t{threads}" if threads is not None else ""
+    return f"b{batch}{swept}" + (f"/c{concurrency}" if concurrency > 1 else "")
 
 
 @dataclass(frozen=True)
@@ -277,13 +360,14 @@ class Plan:
 
     rows: tuple[str, ...]
     """Row ids in the order they were asked for."""
-    reference: dict[int, str]
-    """Row that ratios are taken to, for each batch; it also runs a second time each round as the A/A' control."""
+    reference: dict[str, str]
+    """Row that ratios are taken to, for each setting; it also runs a second time each round as the A/A' control."""
     seed: int
     threads: int
     budget_s: float
     max_rounds: int
     warmup_calls: int
+    """Calls of the warm-up at most."""
     turn_ms: float
     """A turn repeats calls until this much time was spent in them; a call longer than that is made once."""
     timeout_s: float
@@ -292,6 +376,10 @@ class Plan:
     """What the models were fed, in words."""
     rotation: int
     """Number of distinct inputs that calls rotate over."""
+    data: str = ""
+    """Folder of images that was named, if any."""
+    image_size: tuple[int, int] | None = None
+    """Height and width that were named, if any."""
 
 
 @dataclass(frozen=True)
@@ -304,6 +392,15 @@ class RoundReading:
     other: float
     """CPU time used by anything but the workers."""
     involuntary_switches: int
+    setting: str = "b1"
+    """Setting whose rows ran in this round."""
+    process_set: int = 1
+    """Number of the set of processes they ran in, from 1."""
+    canary_ns: int = 0
+    """Wall time of a fixed calculation of about 1 ms before the round: how fast the machine was; 0 when not made."""
+    canary_cpu_ns: int = 0
+    throttled: float = 0.0
+    """Share of CPU time that the control group's quota withheld."""
 
 
 class Fitness(StrEnum):
@@ -353,8 +450,8 @@ class Report:
     environment: Environment
     plan: Plan
     rows: tuple[Row, ...]
-    control: dict[int, Samples] = field(default_factory=dict)
-    """Second samples of the reference row (A/A'), for each batch."""
+    control: dict[str, Samples] = field(default_factory=dict)
+    """Second samples of the reference row (A/A'), for each setting."""
     rounds: tuple[RoundReading, ...] = ()
     wall_s: float = 0.0
     """Whole run, exports and start-up included."""
@@ -362,3 +459,7 @@ class Report:
     """Why measuring ended: target, budget, rounds, interrupted."""
     preflight: tuple[Check, ...] = ()
     warnings: tuple[str, ...] = ()
+    resumed: tuple[str, ...] = ()
+    """When rounds were added later (UTC, ISO 8601)."""
+    interleaved: str = ""
+    """The same text in two reports says that their rows were measured interleaved, round by round."""

@@ -6,31 +6,23 @@ Interleaving is what makes ratios trustworthy: on a busy machine, rows measured 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from keronyx.errors import KeronyxError
 from keronyx.profiles import stats
-from keronyx.types import Clock, Plan, RoundReading, Samples
+from keronyx.types import Clock, Plan, RoundReading, Samples, Turn
+
+T = TypeVar("T")
 
 CONTROL = "control"
 """What the reference's second turn of a round is called in `RoundReading.order`."""
 
 TARGET = 0.01
 """Measuring stops when every ratio to the reference is known to this relative half-width."""
-
-
-class Turn(Protocol):
-    """What a worker's turn gives: nanoseconds per timed call."""
-
-    @property
-    def wall_ns(self) -> tuple[int, ...]: ...
-
-    @property
-    def cpu_ns(self) -> tuple[int, ...]: ...
 
 
 class TurnTaker(Protocol):
@@ -69,24 +61,33 @@ def measure(
     clock: Clock,
     sensors: Sensors,
     progress: Callable[[int, float], None] = lambda _round, _share: None,
+    before: Measured | None = None,
+    setting: str = "b1",
 ) -> Measured:
-    """Take rounds until the target is reached, the budget would be passed, or `plan.max_rounds` are done.
+    """Take rounds until the target is reached, the budget would be passed, or there are `plan.max_rounds`.
 
     Args:
         workers: row id -> worker, all warm and parked.
         reference: row id whose second turn is the A/A' control.
-        progress: told the number of rounds done and the share of the budget used.
+        progress: told the number of rounds there are and the share of the budget used.
+        before: rounds of these rows in earlier sets of processes, to which this call adds; a row that failed in them
+            has no worker here and keeps its samples.
+        setting: name of the setting the rows belong to.
 
     A worker that fails drops out and keeps its samples. Ctrl-C ends the rounds, not the run. One round is always made.
     """
-    random = np.random.default_rng(plan.seed)
+    earlier = before or Measured({}, Samples(), (), {}, "")
+    done = len(earlier.rounds)
+    process_set = 1 + max((one.process_set for one in earlier.rounds), default=0)
+    random = np.random.default_rng(plan.seed if process_set == 1 else (plan.seed, process_set))
     turns: dict[str, list[Turn]] = {row: [] for row in [*workers, CONTROL]}
     readings: list[RoundReading] = []
     failures: dict[str, tuple[KeronyxError, int]] = {}
     started, longest, stopped = clock(), 0, "rounds"
 
     def samples(row: str) -> Samples:
-        return Samples(tuple(taken.wall_ns for taken in turns[row]), tuple(taken.cpu_ns for taken in turns[row]))
+        old = earlier.control if row == CONTROL else earlier.samples.get(row, Samples())
+        return extended(old, turns.get(row, ()))
 
     def turn(row: str, number: int) -> None:
         name = reference if row == CONTROL else row
@@ -100,9 +101,9 @@ def measure(
             failures[name] = (error, number + 1)
 
     try:
-        for number in range(plan.max_rounds):
+        for number in range(done, max(plan.max_rounds, done + 1)):
             begun = clock()
-            if number and begun - started + longest > plan.budget_s * 1e9:
+            if number > done and begun - started + longest > plan.budget_s * 1e9:
                 stopped = "budget"
                 break
             names = [*workers, CONTROL]
@@ -110,7 +111,7 @@ def measure(
             sensors.begin()
             for row in order:
                 turn(row, number)
-            readings.append(sensors.end(order))
+            readings.append(replace(sensors.end(order), setting=setting, process_set=process_set))
             if len(failures) == len(workers):
                 stopped = "every worker failed"
                 break
@@ -123,7 +124,28 @@ def measure(
                     break
     except KeyboardInterrupt:
         stopped = "interrupted"
-    return Measured({row: samples(row) for row in workers}, samples(CONTROL), tuple(readings), failures, stopped)
+    rows = {row: samples(row) for row in [*earlier.samples, *(row for row in workers if row not in earlier.samples)]}
+    rounds = (*earlier.rounds, *readings)
+    return Measured(rows, samples(CONTROL), rounds, {**earlier.failures, **failures}, stopped)
+
+
+def extended(samples: Samples, turns: Sequence[Turn]) -> Samples:
+    """Samples with one more round for each turn."""
+
+    def readings(old: tuple[T, ...], new: list[T], nothing: T) -> tuple[T, ...]:
+        """What was read in every turn; nothing at all where no turn ever had it."""
+        known = (*old, *([nothing] * (len(samples.wall_ns) - len(old))), *new)
+        return known if any(one != nothing for one in known) else ()
+
+    return Samples(
+        wall_ns=(*samples.wall_ns, *(turn.wall_ns for turn in turns)),
+        cpu_ns=(*samples.cpu_ns, *(turn.cpu_ns for turn in turns)),
+        waited_ns=readings(samples.waited_ns, [turn.waited_ns for turn in turns], None),
+        switches=readings(samples.switches, [turn.switches for turn in turns], None),
+        window_ns=readings(samples.window_ns, [turn.window_ns for turn in turns], 0),
+        window_calls=readings(samples.window_calls, [turn.window_calls for turn in turns], 0),
+        gpu=readings(samples.gpu, [turn.gpu for turn in turns], None),
+    )
 
 
 def target_reached(samples: Mapping[str, Samples], reference: str) -> bool:

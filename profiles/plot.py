@@ -46,7 +46,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class LatencyPlot:
-    batch: int
+    setting: str
     height: float
     bottom: float
     ticks: tuple[Tick, ...]
@@ -99,7 +99,7 @@ def _x(value: float, largest: float) -> float:
 
 
 def latency_plot(table: Table, ranking: Ranking) -> LatencyPlot | None:
-    """Medians with intervals and the rounds behind them, of one batch; None when nothing was timed.
+    """Medians with intervals and the rounds behind them, of one setting; None when nothing was timed.
 
     The axis starts at 0 and ends beyond the slowest interval; slower rounds are counted, not squeezed in.
     """
@@ -131,7 +131,8 @@ def latency_plot(table: Table, ranking: Ranking) -> LatencyPlot | None:
             )
         )
     bottom = TOP + len(bars) * ROW_HEIGHT
-    return LatencyPlot(ranking.batch, bottom + AXIS_HEIGHT, bottom, _ticks(largest), tuple(bars), hidden, slowest)
+    setting = wording.setting(ranking.standings[0].row)
+    return LatencyPlot(setting, bottom + AXIS_HEIGHT, bottom, _ticks(largest), tuple(bars), hidden, slowest)
 
 
 def _dots(values: Sequence[float], largest: float, y: float) -> str:

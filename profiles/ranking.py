@@ -1,6 +1,7 @@
 """Which rows are fastest, by what their paired ratios prove: undecided pairs are never ranked.
 
-Rows are compared within one batch. A row whose parity fails takes part in no comparison of winners.
+Rows are compared within one setting (batch, threads, callers). A row whose parity fails takes part in no comparison
+of winners.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The timed rows of one batch, lowest median first.
+    """The timed rows of one setting, lowest median first.
 
     `control` is the A/A' ratio (truth: 1), `margin` the relative difference that counts as equal. `winners` are the
     quickest row with sound parity and every row not proven slower than it; empty while nothing can be said.
     `between_winners` is UNDECIDED as soon as one of those pairs is; `more_rounds` about how many rounds would decide.
     """
 
-    batch: int
+    setting: str
     reference: Row | None
     control: Estimate | None
     margin: float
@@ -56,20 +57,21 @@ def timed(row: Row) -> bool:
 
 
 def rankings(report: Report) -> tuple[Ranking, ...]:
-    """One ranking for each batch in the report, smallest batch first."""
-    return tuple(_rank(report, batch) for batch in sorted({row.batch for row in report.rows}))
+    """One ranking for each setting in the report: by batch, then threads, then callers."""
+    settings = {row.setting: (row.batch, row.threads or 0, row.concurrency) for row in report.rows}
+    return tuple(_rank(report, setting) for setting in sorted(settings, key=settings.__getitem__))
 
 
 def _latency(samples: Samples) -> Estimate | None:
     return stats.estimate([value / 1e6 for value in stats.present(stats.round_medians(samples.wall_ns))])
 
 
-def _rank(report: Report, batch: int) -> Ranking:
-    rows = [row for row in report.rows if row.batch == batch]
-    asked = report.plan.reference.get(batch)
+def _rank(report: Report, setting: str) -> Ranking:
+    rows = [row for row in report.rows if row.setting == setting]
+    asked = report.plan.reference.get(setting)
     reference = next((row for row in rows if row.id == asked), None)
     base = reference.samples if reference is not None and timed(reference) else Samples()
-    control = stats.paired_ratio(report.control.get(batch, Samples()), base)
+    control = stats.paired_ratio(report.control.get(setting, Samples()), base)
     margin = stats.equivalence_margin(control)
 
     standings = []
@@ -83,7 +85,7 @@ def _rank(report: Report, batch: int) -> Ranking:
     standings.sort(key=lambda standing: standing.latency.value)
 
     winners, between, more = _winners([s for s in standings if not parity_failed(s.row)], margin)
-    return Ranking(batch, reference, control, margin, tuple(standings), winners, between, more)
+    return Ranking(setting, reference, control, margin, tuple(standings), winners, between, more)
 
 
 def _together(standings: list[Standing], base: Samples, margin: float) -> list[Standing]:

@@ -29,7 +29,31 @@ if TYPE_CHECKING:
 LARGEST = 256 * 2**20
 """Bytes of the largest report that is read."""
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+def _from_1(data: dict[str, Any]) -> dict[str, Any]:
+    """Schema 2 names settings (`b8`) where schema 1 had batch sizes; what it did not know takes its default."""
+    plan = data.get("plan")
+    if isinstance(plan, dict) and isinstance(plan.get("reference"), dict):
+        data = {**data, "plan": {**plan, "reference": {f"b{batch}": row for batch, row in plan["reference"].items()}}}
+    control = data.get("control")
+    if isinstance(control, dict):
+        data = {**data, "control": {f"b{batch}": samples for batch, samples in control.items()}}
+    rows, rounds = data.get("rows"), data.get("rounds")
+    if isinstance(rows, list) and isinstance(rounds, list):
+        batches = {row.get("id"): row.get("batch") for row in rows if isinstance(row, dict)}
+        data = {**data, "rounds": [_with_setting(one, batches) for one in rounds]}
+    return {**data, "schema": 2}
+
+
+def _with_setting(reading: Any, batches: dict[Any, Any]) -> Any:
+    """A round of schema 1 with the setting that its rows belong to."""
+    if not isinstance(reading, dict) or not isinstance(reading.get("order"), list):
+        return reading
+    batch = next((batches[row] for row in reading["order"] if isinstance(row, str) and row in batches), 1)
+    return {**reading, "setting": f"b{batch}"}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
 """For each older schema number, what turns its data into the next number's."""
 
 
@@ -125,8 +149,10 @@ def loads(raw: bytes, name: str = "report") -> Report:
     if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
         raise ReportError(f"{name} is not a keronyx report: its schema is {_short(schema)}, not a number", again)
     if schema > SCHEMA:
+        version = data.get("keronyx")
+        writer = f"keronyx {_short(version)[1:-1]}" if isinstance(version, str) else "a newer keronyx"
         raise ReportError(
-            f"{name} was written by a newer keronyx (schema {_short(schema)}); this one reads up to {SCHEMA}",
+            f"{name} was written by {writer} (schema {_short(schema)}); this one reads up to {SCHEMA}",
             "install that version of keronyx, or a newer one",
         )
     while schema < SCHEMA:
@@ -177,4 +203,6 @@ def _adapter() -> TypeAdapter[tuple[Report]]:
 
 
 def _sound(samples: Samples) -> bool:
-    return all(0 <= call < 2**63 for kind in (samples.wall_ns, samples.cpu_ns) for one in kind for call in one)
+    calls = [call for kind in (samples.wall_ns, samples.cpu_ns) for one in kind for call in one]
+    turns = [*samples.waited_ns, *samples.switches, *samples.window_ns, *samples.window_calls]
+    return all(0 <= value < 2**63 for value in (*calls, *turns) if value is not None)

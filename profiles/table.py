@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Ship:
-    """The recommendation for one batch: `choice` names rows (or says that there is none), `reasons` say why."""
+    """The recommendation for one setting: `choice` names rows (or says that there is none), `reasons` say why."""
 
     label: str
     choice: str
@@ -109,15 +109,15 @@ class _Context:
 
 
 def build(report: Report) -> Table:
-    """The table of a report: timed rows first (by batch, then median), all others in the order they were asked for."""
+    """The table of a report: timed rows first (by setting, then median), all others in the order of the plan."""
     found = rankings(report)
-    batches, precisions = len(found), len({row.precision for row in report.rows})
+    settings, precisions = len(found), len({row.precision for row in report.rows})
 
     def label(row: Row) -> str:
-        return wording.label(row, precisions > 1, batches > 1)
+        return wording.label(row, precisions > 1, settings > 1)
 
     is_trusted, reasons = trusted(report, found)
-    columns = _columns(found, precisions > 1)
+    columns = _columns(report, found, precisions > 1)
     return Table(
         name=wording.clean(report.model.name),
         facts=notes.facts(report),
@@ -126,7 +126,7 @@ def build(report: Report) -> Table:
         vital_signs=vital_signs(report, found),
         columns=columns,
         lines=_lines(report, found, columns, label),
-        ships=tuple(_ship(ranking, label, is_trusted, batches > 1) for ranking in found),
+        ships=tuple(_ship(ranking, label, is_trusted, settings > 1) for ranking in found),
         notes=notes.remarks(report, label),
         exports=notes.exports(report),
         environment=notes.environment(report),
@@ -136,14 +136,18 @@ def build(report: Report) -> Table:
     )
 
 
-def _columns(found: tuple[Ranking, ...], precision: bool) -> tuple[Column, ...]:
+def _columns(report: Report, found: tuple[Ranking, ...], precision: bool) -> tuple[Column, ...]:
     references = {ranking.reference.runtime for ranking in found if ranking.reference is not None}
     versus = f"vs {wording.clean(references.pop())}" if len(references) == 1 else "vs reference"
     columns = [Column("runtime", "runtime"), Column("provider", "provider")]
     if precision:
         columns.append(Column("precision", "precision"))
-    if len(found) > 1:
+    if len({row.batch for row in report.rows}) > 1:
         columns.append(Column("batch", "batch", align="right"))
+    if any(row.threads for row in report.rows):
+        columns.append(Column("threads", "threads", align="right"))
+    if any(row.concurrency > 1 for row in report.rows):
+        columns.append(Column("callers", "callers", align="right"))
     return (
         *columns,
         Column("status", "status"),
@@ -176,13 +180,13 @@ def _lines(
 
     order = {row_id: place for place, row_id in enumerate(report.plan.rows)}
     absent = sorted((row for row in report.rows if id(row) not in shown), key=lambda row: order.get(row.id, len(order)))
-    by_batch = {ranking.batch: ranking for ranking in found}
+    by_setting = {ranking.setting: ranking for ranking in found}
     said: dict[str, str] = {}
     for row in absent:
         message = notes.why_absent(row)
         first = said.setdefault(message, label(row))
         shorter = message if first == label(row) else f"as {first}"
-        context = _Context(report, by_batch[row.batch], None, label)
+        context = _Context(report, by_setting[row.setting], None, label)
         cells = tuple(_CELLS[column.key](row, context) if column.key in _NAMING else Cell() for column in columns)
         cells = (*cells[:-1], Cell(shorter, message))
         lines.append(Line(label(row), row, cells, shorter, "absent"))
@@ -214,6 +218,10 @@ def _speedup(row: Row, context: _Context) -> Cell:
     speedup = context.standing.ratio.inverse()
     bounds = (speedup.interval.low, speedup.interval.high) if speedup.interval else (None, None)
     return Cell(wording.ratio(speedup), speedup.value, *bounds)
+
+
+def _threads(row: Row, context: _Context) -> int:
+    return row.threads or context.report.plan.threads
 
 
 def _p95(row: Row, context: _Context) -> Cell:
@@ -261,6 +269,8 @@ _CELLS: dict[str, Callable[[Row, _Context], Cell]] = {
     "provider": lambda row, _: _text(row.provider),
     "precision": lambda row, _: _text(row.precision),
     "batch": lambda row, _: Cell(str(row.batch), row.batch),
+    "threads": lambda row, context: Cell(str(_threads(row, context)), _threads(row, context)),
+    "callers": lambda row, _: Cell(str(row.concurrency), row.concurrency),
     "status": lambda row, _: _text(row.status.value),
     "median_ms": _median,
     "speedup": _speedup,
@@ -272,14 +282,14 @@ _CELLS: dict[str, Callable[[Row, _Context], Cell]] = {
     "parity": _parity,
     "note": _note,
 }
-_NAMING = frozenset({"runtime", "provider", "precision", "batch", "status"})
+_NAMING = frozenset({"runtime", "provider", "precision", "batch", "threads", "callers", "status"})
 
 
 # --- recommendation -------------------------------------------------------------------------------------------------
 
 
 def _ship(ranking: Ranking, label: Callable[[Row], str], is_trusted: bool, several: bool) -> Ship:
-    head = f"Ship at batch {ranking.batch}" if several else "Ship"
+    head = f"Ship at {wording.setting(ranking.standings[0].row)}" if several and ranking.standings else "Ship"
     if not ranking.winners:
         sound = any(not parity_failed(standing.row) for standing in ranking.standings)
         reason = "too few rounds to rank the rows" if sound else "no row was both timed and gave the right answers"

@@ -32,7 +32,7 @@ def trusted(report: Report, found: tuple[Ranking, ...] | None = None) -> tuple[b
     reasons: list[str] = []
     found = rankings(report) if found is None else found
     for ranking in found:
-        where = f" at batch {ranking.batch}" if len(found) > 1 else ""
+        where = f" at {ranking.setting}" if len(found) > 1 else ""
         reasons += [reason + where for reason in _control_reasons(ranking)]
     if not found:
         reasons.append("the report has no rows")
@@ -76,7 +76,7 @@ def vital_signs(report: Report, found: tuple[Ranking, ...]) -> str:
     """The figures behind the verdict: `A/A' 1.004 [0.991, 1.020] · cpu/wall 1.94 on 2 threads · steal 0.1 %`."""
     signs = []
     for ranking in found:
-        where = f" (batch {ranking.batch})" if len(found) > 1 else ""
+        where = f" ({ranking.setting})" if len(found) > 1 else ""
         if ranking.control is not None:
             signs.append(f"A/A' {wording.ratio(ranking.control, '', 4)}{where}")
             signs.append(f"tells {wording.share(ranking.margin)} apart{where}")

@@ -82,11 +82,17 @@ def several(items: tuple[str, ...], shown: int = 3) -> str:
     return ", ".join(items[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def label(row: Row, precision: bool = False, batch: bool = False) -> str:
-    """`ort/cpu`, with precision and batch where a report holds more than one of them."""
+def setting(row: Row) -> str:
+    """`batch 8`, `batch 8, 2 threads`, `batch 1, 4 callers`."""
+    threads = f", {row.threads} thread" + ("" if row.threads == 1 else "s") if row.threads else ""
+    return f"batch {row.batch}{threads}" + (f", {row.concurrency} callers" if row.concurrency > 1 else "")
+
+
+def label(row: Row, precision: bool = False, settings: bool = False) -> str:
+    """`ort/cpu`, with precision and setting where a report holds more than one of them."""
     parts = [row.runtime, row.provider]
     if precision:
         parts.append(row.precision)
-    if batch:
-        parts.append(f"batch {row.batch}")
+    if settings:
+        parts.append(setting(row))
     return clean("/".join(parts))

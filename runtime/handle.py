@@ -8,8 +8,7 @@ from pathlib import Path
 
 from keronyx.errors import WorkerMemoryError
 from keronyx.process import Child
-from keronyx.runtime.turn import Turn
-from keronyx.types import Cold, Placement, SessionRequest, TensorSpec
+from keronyx.types import Cold, Placement, SessionRequest, TensorSpec, Turn
 
 WORKER = "keronyx.runtime.worker"
 

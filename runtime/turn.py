@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from keronyx.types import Array, Clock, Session
+from keronyx.types import Array, Clock, Session, Turn
 
 MAX_CALLS = 1000
 """Calls of one turn at most, so that an idle model cannot fill the memory with samples."""
@@ -16,14 +15,6 @@ COLD_MATTERS_NS = 100_000_000
 """A call shorter than this is never the first of its turn: refilling the caches takes some milliseconds."""
 
 
-@dataclass(frozen=True)
-class Turn:
-    """What one worker's turn in a round gave, nanoseconds per call."""
-
-    wall_ns: tuple[int, ...]
-    cpu_ns: tuple[int, ...]
-
-
 def take_turn(
     session: Session,
     inputs: Sequence[Sequence[Array]],
@@ -31,11 +22,13 @@ def take_turn(
     turn_ns: int,
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.process_time_ns,
+    witness: Callable[[int, Sequence[Array]], None] = lambda _input, _outputs: None,
 ) -> Turn:
     """Call the session until `turn_ns` were spent in calls, at least once, rotating over `inputs` from `start`.
 
     When a turn makes several calls, the first only brings the row's memory back into the caches after the other rows'
     turns and is not kept. A call of 100 ms or more is made once and kept: there those milliseconds do not matter.
+    The answer of the last call is shown to `witness`, with the number of its input.
 
     CPU time is that of all threads of this process. The wall clock is read inside the CPU clock, so that reading the
     CPU clock is not in the latency.
@@ -44,18 +37,20 @@ def take_turn(
     wall: list[int] = []
     cpu: list[int] = []
     spent, index = 0, start
+    outputs: Sequence[Array] = ()
     while not wall or (spent < turn_ns and len(wall) < MAX_CALLS) or (len(wall) == 1 and spent < COLD_MATTERS_NS):
         feed = inputs[index % count]
+        outputs = ()  # gives their memory back before the next call, outside of the timing
         cpu_before = cpu_clock()
         before = clock()
         outputs = run(feed)
         after = clock()
         cpu_after = cpu_clock()
-        del outputs
         wall.append(after - before)
         cpu.append(cpu_after - cpu_before)
         spent += max(after - before, 1)
         index += 1
+    witness((index - 1) % count, outputs)
     if len(wall) > 1:
         del wall[0], cpu[0]
     return Turn(tuple(wall), tuple(cpu))

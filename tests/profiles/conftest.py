@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from keronyx.types import (
+    SCHEMA,
     Artifact,
     Check,
     Cold,
@@ -124,7 +125,7 @@ def _report() -> Report:
     rng = np.random.default_rng(3)
     order = tuple(row.id for row in rows[:9])
     return Report(
-        schema=1,
+        schema=SCHEMA,
         keronyx="0.1.0",
         created="2026-01-02T03:04:05Z",
         model=ModelSpec("unet:16", "unet:16", (image,), (softmax,), 1_968_931, "ab" * 32, 6_850_000_000),
@@ -146,7 +147,7 @@ def _report() -> Report:
         ),
         plan=Plan(
             rows=tuple(row.id for row in rows),
-            reference={1: rows[0].id},
+            reference={"b1": rows[0].id},
             seed=0,
             threads=2,
             budget_s=60.0,
@@ -158,7 +159,7 @@ def _report() -> Report:
             rotation=24,
         ),
         rows=rows,
-        control={1: _samples(192.4, 11)},
+        control={"b1": _samples(192.4, 11)},
         rounds=tuple(
             RoundReading(tuple(rng.permutation((*order, "control"))), 0.001, 0.02, int(rng.integers(4)))
             for _ in range(ROUNDS)

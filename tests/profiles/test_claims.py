@@ -16,8 +16,7 @@ from keronyx.profiles import stats
 from keronyx.profiles.measure import measure
 from keronyx.profiles.ranking import rankings
 from keronyx.profiles.stats import Comparison
-from keronyx.runtime.turn import Turn
-from keronyx.types import Cold, Plan, RoundReading, Row, Samples, Status
+from keronyx.types import Cold, Plan, RoundReading, Row, Samples, Status, Turn
 
 TRIALS = 2000
 NOISE = {
@@ -58,7 +57,7 @@ class Simulated:
 
 
 def plan(rows, seed, rounds):
-    return Plan(tuple(rows), {1: "ref"}, seed, 1, 1e12, rounds, 4, 20.0, 1.0, "x", 8)
+    return Plan(tuple(rows), {"b1": "ref"}, seed, 1, 1e12, rounds, 4, 20.0, 1.0, "x", 8)
 
 
 def simulate(bases, seed, rounds, noise=0.03, shared=lambda now: 1.0):
@@ -72,7 +71,7 @@ def ranking_of(report, measured, bases):
     cold = Cold(0.1, 0.1, 0.1, 0.0, 0.1, (1.0,), 100.0)
     rows = tuple(Row(row, row, "cpu", "fp32", 1, Status.OK, cold=cold, samples=measured.samples[row]) for row in bases)
     made = dataclasses.replace(
-        report, rows=rows, plan=plan(bases, 0, 1), control={1: measured.control}, rounds=measured.rounds
+        report, rows=rows, plan=plan(bases, 0, 1), control={"b1": measured.control}, rounds=measured.rounds
     )
     return rankings(made)[0]
 

@@ -51,7 +51,7 @@ def worker(clock, milliseconds, kind=FakeWorker, noise=0.0, seed=0, **attributes
 
 
 def plan(**changes):
-    fields = {"rows": ("ref", "a", "b"), "reference": {1: "ref"}, "seed": 0, "threads": 1, "budget_s": 1e9}
+    fields = {"rows": ("ref", "a", "b"), "reference": {"b1": "ref"}, "seed": 0, "threads": 1, "budget_s": 1e9}
     fields |= {"max_rounds": 50, "warmup_calls": 4, "turn_ms": 20.0, "timeout_s": 1.0, "inputs": "x", "rotation": 8}
     return Plan(**(fields | changes))
 
@@ -263,7 +263,7 @@ def test_a_whole_run_on_fakes_is_always_the_same_report(clock, report):
         report,
         rows=tuple(rows),
         plan=plan(rows=tuple(measured.samples)),
-        control={1: measured.control},
+        control={"b1": measured.control},
         rounds=measured.rounds,
         stopped=measured.stopped,
         warnings=(),

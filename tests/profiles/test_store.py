@@ -13,7 +13,7 @@ from keronyx.errors import ReportError, UnwritableError
 from keronyx.profiles import render, store, table
 from keronyx.types import SCHEMA, Report, Samples
 
-RECORDED = Path(__file__).parent / "fixtures" / "schema1.json"
+RECORDED = Path(__file__).parent / "fixtures"
 
 shares = st.floats(allow_nan=False)
 rounds = st.lists(st.lists(st.integers(0, 2**63 - 1), max_size=3).map(tuple), max_size=4).map(tuple)
@@ -48,14 +48,24 @@ def test_numbers_json_cannot_hold_come_back_in_standard_json(report: Report, val
     assert repr(store.loads(text.encode()).wall_s) == repr(value)
 
 
-def test_recorded_file_of_schema_1_still_loads_and_is_written_the_same() -> None:
-    text = RECORDED.read_text(encoding="utf-8")
-    assert store.dumps(store.loads(text.encode())) == text
+@pytest.mark.parametrize("schema", range(1, SCHEMA + 1))
+def test_recorded_files_of_every_schema_load_as_the_same_report(report: Report, schema: int) -> None:
+    assert store.load(RECORDED / f"schema{schema}.json") == report
 
 
 def test_this_schema_has_a_recorded_file(report: Report) -> None:
-    assert SCHEMA == 1, "record tests/profiles/fixtures/schema<n>.json and add an upgrade to store.UPGRADES"
-    assert store.dumps(report) == RECORDED.read_text(encoding="utf-8")
+    """When this fails: record the new schema, leave the old file alone and add its upgrade to store.UPGRADES."""
+    assert store.dumps(report) == (RECORDED / f"schema{SCHEMA}.json").read_text(encoding="utf-8")
+
+
+def test_rounds_of_schema_1_are_given_to_the_batch_whose_rows_ran_in_them() -> None:
+    data = json.loads((RECORDED / "schema1.json").read_text(encoding="utf-8"))
+    for row in data["rows"]:
+        row["batch"] = 8
+    data["plan"]["reference"] = {"8": data["plan"]["reference"]["1"]}
+    data["control"] = {"8": data["control"]["1"]}
+    upgraded = store.loads(json.dumps(data).encode())
+    assert {one.setting for one in upgraded.rounds} == {"b8"} == set(upgraded.control) == set(upgraded.plan.reference)
 
 
 def test_one_changed_sample_is_one_changed_line(report: Report) -> None:
@@ -95,7 +105,7 @@ def test_json_without_a_schema_number_is_refused(raw: bytes) -> None:
 
 def test_newer_schema_names_what_wrote_it_and_what_this_reads() -> None:
     message = refusal(b'{"schema": 7, "keronyx": "9.9"}')
-    assert message == "run.json was written by a newer keronyx (schema 7); this one reads up to 1"
+    assert message == f"run.json was written by keronyx 9.9 (schema 7); this one reads up to {SCHEMA}"
 
 
 def damaged(report: Report, **fields: object) -> bytes:
@@ -130,6 +140,13 @@ def test_unknown_status_is_refused(report: Report) -> None:
     assert "rows.0.status" in refusal(json.dumps(data).encode())
 
 
+@pytest.mark.parametrize("field", ["waited_ns", "switches", "window_ns", "window_calls"])
+def test_impossible_readings_of_turns_are_refused(report: Report, field: str) -> None:
+    data = json.loads(store.dumps(report))
+    data["rows"][0]["samples"][field] = [-1]
+    assert "damaged" in refusal(json.dumps(data).encode())
+
+
 @pytest.mark.parametrize("call", [-1, 2**63, 10**400])
 def test_impossible_samples_are_refused(report: Report, call: int) -> None:
     data = json.loads(store.dumps(report))
@@ -142,14 +159,14 @@ def test_refusal_does_not_repeat_escape_sequences(report: Report) -> None:
 
 
 def test_older_schema_is_upgraded_step_by_step(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "SCHEMA", 3)
-    monkeypatch.setitem(store.UPGRADES, 1, lambda data: {**data, "warnings": ["from 1"]})
-    monkeypatch.setitem(store.UPGRADES, 2, lambda data: {**data, "warnings": [*data["warnings"], "from 2"]})
-    assert store.loads(store.dumps(report).encode()).warnings == ("from 1", "from 2")
+    monkeypatch.setattr(store, "SCHEMA", SCHEMA + 2)
+    monkeypatch.setitem(store.UPGRADES, SCHEMA, lambda data: {**data, "warnings": ["first"]})
+    monkeypatch.setitem(store.UPGRADES, SCHEMA + 1, lambda data: {**data, "warnings": [*data["warnings"], "second"]})
+    assert store.loads(store.dumps(report).encode()).warnings == ("first", "second")
 
 
 def test_schema_without_an_upgrade_is_refused(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "SCHEMA", 2)
+    monkeypatch.setattr(store, "SCHEMA", SCHEMA + 1)
     assert "no longer reads" in refusal(store.dumps(report).encode())
 
 

@@ -170,7 +170,7 @@ def test_unchecked_winner_is_shipped_only_with_that_said(report: Report) -> None
 
 def test_the_reference_of_the_ratios_too_is_shipped_unchecked_only_with_that_said(report: Report) -> None:
     alone = dataclasses.replace(report, rows=(report.rows[0],))
-    assert report.plan.reference[1] == alone.rows[0].id and alone.rows[0].parity is None
+    assert report.plan.reference["b1"] == alone.rows[0].id and alone.rows[0].parity is None
     ship = table.build(alone).ships[0]
     assert ship.choice == "tf-graph/cpu" and "parity not run: tf-graph/cpu" in ship.reason
 
@@ -235,8 +235,8 @@ def readings(report: Report, **changes: float) -> Report:
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [
-        (lambda r: dataclasses.replace(r, control={1: scaled(r.control[1], 1.1)}), "differs from itself"),
-        (lambda r: dataclasses.replace(r, control={1: scaled(r.control[1], 0.9)}), "differs from itself"),
+        (lambda r: dataclasses.replace(r, control={"b1": scaled(r.control["b1"], 1.1)}), "differs from itself"),
+        (lambda r: dataclasses.replace(r, control={"b1": scaled(r.control["b1"], 0.9)}), "differs from itself"),
         (lambda r: dataclasses.replace(r, control={}), "no A/A' control"),
         (lambda r: readings(r, steal=0.06), "hypervisor"),
         (lambda r: readings(r, other=0.11), "other processes"),
@@ -262,7 +262,7 @@ def test_untrusted_recommendation_is_provisional(report: Report) -> None:
 
 
 def test_noisy_control_widens_what_counts_as_equal(report: Report) -> None:
-    spoiled = dataclasses.replace(report, control={1: scaled(report.control[1], 1.1)})
+    spoiled = dataclasses.replace(report, control={"b1": scaled(report.control["b1"], 1.1)})
     assert table.build(spoiled).rankings[0].margin == pytest.approx(0.1, abs=0.01)
     assert "equivalent to tf-graph/cpu" in cell(table.build(spoiled), "tf-optimized/cpu/fp32/1", "note")
 
@@ -291,9 +291,9 @@ def test_parity_not_run_is_a_dash(report: Report) -> None:
 
 
 def test_a_run_that_cannot_tell_ten_percent_apart_is_not_trusted(report: Report) -> None:
-    rounds = report.control[1].wall_ns
+    rounds = report.control["b1"].wall_ns
     wild = np.random.default_rng(1).lognormal(0, 0.5, len(rounds))
     wall = tuple(tuple(int(call * w) for call in one) for one, w in zip(rounds, wild, strict=True))
-    wide = dataclasses.replace(report, control={1: dataclasses.replace(report.control[1], wall_ns=wall)})
+    wide = dataclasses.replace(report, control={"b1": dataclasses.replace(report.control["b1"], wall_ns=wall)})
     verdict, reasons = table.trusted(wide)
     assert not verdict and "cannot be told apart" in reasons[0]

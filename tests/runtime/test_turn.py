@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from keronyx.runtime.fake import FakeClock, FakeSession
-from keronyx.runtime.turn import MAX_CALLS, Turn, settle, take_turn
+from keronyx.runtime.turn import MAX_CALLS, settle, take_turn
+from keronyx.types import Turn
 
 MS = 1_000_000
 INPUTS = [[np.full(1, i)] for i in range(4)]
