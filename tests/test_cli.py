@@ -304,6 +304,61 @@ def test_real_images_are_fed(segmenter_copy, run):
     assert report.rows[0].parity.inputs == 4
 
 
+# --- compare
+
+
+def slower(report, factor):
+    """The same run with every call but the reference's taking `factor` times as long."""
+
+    def scaled(row):
+        wall = tuple(tuple(round(call * factor) for call in calls) for calls in row.samples.wall_ns)
+        return dataclasses.replace(row, samples=dataclasses.replace(row.samples, wall_ns=wall))
+
+    first, *others = report.rows
+    return dataclasses.replace(report, rows=(first, *map(scaled, others)))
+
+
+def with_another_thread(report):
+    return dataclasses.replace(report, plan=dataclasses.replace(report.plan, threads=report.plan.threads + 1))
+
+
+def test_compare_exits_with_5_only_when_a_row_got_slower_than_allowed(run, report):
+    store.save(report, Path("old.json"))
+    store.save(slower(report, 1.3), Path("new.json"))
+    assert run("compare", "old.json", "old.json")[0] == Exit.DONE
+    code, out, err = run("compare", "old.json", "new.json", "-o", "out/changes.xml")
+    assert (code, err) == (Exit.UNTRUSTED, "") and "REGRESSION" in out
+    assert "<failure" in Path("out/changes.xml").read_text()
+    assert run("compare", "old.json", "new.json", "--fail-slower", "90%")[0] == Exit.DONE
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("old.json old.json -o there.md", 1, "there.md exists"),
+        ("old.json old.json -o x.html", 2, ".xml"),
+        ("old.json old.json --fail-slower much", 2, "for example 5%"),
+        ("old.json missing.json", 1, "is not a file"),
+        ("old.json threads.json", 2, "--across-machines"),
+    ],
+)
+def test_compare_refuses_before_it_writes_anything(line, code, said, run, report):
+    store.save(report, Path("old.json"))
+    store.save(with_another_thread(report), Path("threads.json"))
+    Path("there.md").write_text("kept")
+    found, out, err = run("compare", *line.split())
+    assert (found, out) == (code, "") and said in err and len(err.splitlines()) <= 2
+    assert Path("there.md").read_text() == "kept" and not Path("x.html").exists()
+
+
+def test_compare_replaces_with_force_and_goes_across_machines_when_told(run, report):
+    store.save(report, Path("old.json"))
+    store.save(with_another_thread(report), Path("threads.json"))
+    Path("there.md").write_text("lost")
+    assert run("compare", "old.json", "threads.json", "--across-machines", "-o", "there.md", "--force")[0] == Exit.DONE
+    assert Path("there.md").read_text().startswith("**")
+
+
 # --- Ctrl-C
 
 
