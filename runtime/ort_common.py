@@ -1,7 +1,8 @@
 """What the three ONNX Runtime providers share.
 
 The trap they guard against: a session whose provider could not be loaded is a working session on the CPU, and
-`get_available_providers()` lists providers that cannot run.
+`get_available_providers()` lists providers that cannot run. ONNX Runtime's Python package adds one of its own: when
+opening or running fails on a provider it prints a line and goes on without that provider, so that is forbidden.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from keronyx.types import Array, Placement, SessionRequest, TensorSpec
+from keronyx.runtime.ort_device import device_times
+from keronyx.types import Array, DeviceTimes, Placement, SessionRequest, TensorSpec
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 SHORT = {long: short for short, long in PROVIDERS.items()}
@@ -26,14 +28,14 @@ class OnnxRuntimeSession:
     def __init__(self, request: SessionRequest, options: Mapping[str, str] | None = None) -> None:
         self._request = request
         self._provider_options = dict(options or {})
-        self._session = self._open(profile_prefix=None)
+        self._session = self._open()
         self._names = [spec.name for spec in request.spec.outputs]
         self._input_names = [spec.name for spec in request.spec.inputs]
         self.inputs = _specs(self._session.get_inputs(), self._input_names)
         self.outputs = _specs(self._session.get_outputs(), self._names)
         self.loaded = {SHORT.get(name, name) for name in self._session.get_providers()}
 
-    def _open(self, profile_prefix: str | None) -> Any:
+    def _open(self, profile_prefix: str | None = None, further: Mapping[str, str] | None = None) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -43,8 +45,33 @@ class OnnxRuntimeSession:
         if profile_prefix is not None:
             options.enable_profiling = True
             options.profile_file_prefix = profile_prefix
-        provider = PROVIDERS[self._request.provider]
-        return onnxruntime.InferenceSession(self._request.path, options, providers=[(provider, self._provider_options)])
+        provider = (PROVIDERS[self._request.provider], {**self._provider_options, **(further or {})})
+        return onnxruntime.InferenceSession(self._request.path, options, providers=[provider], enable_fallback=False)
+
+    @property
+    def provider(self) -> str:
+        return self._request.provider
+
+    @property
+    def native(self) -> Any:
+        """The `onnxruntime.InferenceSession` itself."""
+        return self._session
+
+    @property
+    def input_names(self) -> Sequence[str]:
+        return self._input_names
+
+    @property
+    def output_names(self) -> Sequence[str]:
+        return self._names
+
+    def provider_options(self) -> dict[str, str]:
+        """What the provider says its options are, defaults included."""
+        return dict(self._session.get_provider_options().get(PROVIDERS[self.provider], {}))
+
+    def open_another(self, further: Mapping[str, str]) -> Any:
+        """A second InferenceSession of the same model on the same terms, with `further` provider options."""
+        return self._open(further=further)
 
     def prepare(self) -> None:
         """Nothing: ONNX Runtime compiles while it loads."""
@@ -75,6 +102,10 @@ class OnnxRuntimeSession:
             session.run(self._names, feed)
             events = json.loads(Path(session.end_profiling()).read_text())
         return replace(self.placement(), executed=kernel_shares(events))
+
+    def device_times(self, inputs: Sequence[Array]) -> DeviceTimes | None:
+        """The parts of a call on the GPU, outside all rounds; None on the CPU, where a call has no such parts."""
+        return None if self.provider == "cpu" else device_times(self, inputs)
 
 
 def kernel_shares(events: Sequence[Mapping[str, Any]]) -> dict[str, float]:
