@@ -71,7 +71,10 @@ class Gpu:
 
 
 def _first_visible(nvml: Any, environment: Mapping[str, str]) -> Any:
-    """Handle of the first GPU in CUDA_VISIBLE_DEVICES, an index or (the start of) a UUID; None when there is none."""
+    """Handle of the first GPU in CUDA_VISIBLE_DEVICES, an index or (the start of) a UUID; None when it is neither.
+
+    Raises IndexError for an index beyond the last GPU, and whatever NVML raises.
+    """
     handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
     visible = environment.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0].strip()
     if visible.startswith("GPU-"):
@@ -80,7 +83,7 @@ def _first_visible(nvml: Any, environment: Mapping[str, str]) -> Any:
     unlike = len({_text(nvml.nvmlDeviceGetName(handle)) for handle in handles}) > 1
     if unlike and environment.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
         return None
-    return handles[int(visible)] if visible.isdecimal() and int(visible) < len(handles) else None
+    return handles[int(visible)] if visible.isdecimal() else None
 
 
 def _text(value: str | bytes) -> str:
