@@ -95,6 +95,13 @@ class NoisySession(HonestSession):
         return [first + self.random.normal(0, 1e-6, first.shape).astype("float32"), labels]
 
 
+def test_a_runtime_that_cheats_where_no_turn_looked_is_seen_in_the_proof():
+    clock = FakeClock()
+    session = StaleSession(REQUEST, clock.sleep)
+    session.good_calls = 4
+    assert failing(life(session, noise(), clock, clock.sleep, rounds=0)) == {"follows"}
+
+
 def test_noise_and_jitter_never_raise_an_alarm():
     for seed in range(200):
         clock = FakeClock()
@@ -220,6 +227,13 @@ def test_two_calls_held_up_are_no_cache_when_more_pairs_say_otherwise():
     witness.learn(0, caching.run(noise()[0]))
     assert proof.prove(caching, noise(), witness, clock, clock.sleep)[2].verdict is Verdict.FAIL
     assert caching.calls == 1 + 5
+
+
+def test_a_model_slow_at_every_second_call_is_no_cache():
+    clock = FakeClock()
+    session = HonestSession(REQUEST, lambda _: clock.sleep(0.003 if session.calls % 2 else 0.009))
+    assert failing(life(session, noise(), clock, clock.sleep)) == set()
+    assert failing(life(session, noise(5), clock, clock.sleep)) == set()  # the other call in two
 
 
 def test_only_inputs_that_were_called_before_count_as_known():

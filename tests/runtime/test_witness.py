@@ -35,9 +35,10 @@ def test_a_fingerprint_has_64_evenly_spaced_values_of_each_output():
         (lambda right: [right[0][0] * np.nan, right[0][1]], "NaN or Inf, unlike"),
         (lambda right: [np.where(np.arange(300) == 7, np.inf, right[0][0]), right[0][1]], "NaN or Inf, unlike"),
         (lambda right: [np.zeros((1, 300)), right[0][1]], "an answer to no input"),
+        (lambda right: [0.4 * right[0][0] + 0.6 * right[1][0], right[0][1]], "an answer to no input"),
         (lambda right: [right[0][0][:, :40], right[0][1]], "another size"),
     ],
-    ids=["another's", "nan", "one inf where no value is sampled", "zeros", "short"],
+    ids=["another's", "nan", "one inf where no value is sampled", "zeros", "mixture", "short"],
 )
 def test_a_wrong_answer_is_called_what_it_is(fault, said):
     right = answers()
@@ -81,6 +82,27 @@ def test_rounding_that_differs_between_calls_is_never_an_alarm(seed):
     for turn in range(100):
         assert one.follows(turn % 4, noisy(turn % 4)) == ""
     assert one.gate().verdict is not Verdict.FAIL
+
+
+def test_values_that_are_always_the_same_hide_nothing():
+    """Nine tenths of a mask may be background, whatever the image."""
+    right = [[np.where(np.arange(300) % 10 == 0, outputs[0], 50)] for outputs in answers()]
+    one = witness(right)
+    assert one.follows(0, right[0]) == ""
+    assert one.follows(0, [np.where(np.arange(300) % 10 == 0, 0, right[0][0])]) == "an answer to no input"
+
+
+def test_a_doubtful_answer_to_the_only_input_is_a_fault():
+    one = witness(answers(2))
+    one.follows(0, [np.zeros((1, 300)), np.zeros(2)])
+    assert one.gate().verdict is Verdict.FAIL
+
+
+def test_the_first_answer_stays_the_right_one():
+    right = answers()
+    one = witness(right)
+    one.learn(0, right[1])
+    assert one.follows(0, right[0]) == "" and one.follows(0, right[1]) != ""
 
 
 def test_inputs_whose_answers_coincide_cannot_be_told_apart():
