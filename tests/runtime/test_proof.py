@@ -27,10 +27,10 @@ def noise(count=4, shape=(1, 20, 5), seed=0):
     return [[array] for array in np.random.default_rng(seed).random((count, *shape), "float32") * 255]
 
 
-def life(session, inputs, clock=time.perf_counter_ns, sleep=time.sleep, rounds=30):
-    """What a worker does in a run: warm-up on every input, rounds of two calls, the proof. Gates by name."""
+def life(session, inputs, clock=time.perf_counter_ns, sleep=time.sleep, rounds=30, warmup=4):
+    """What a worker does in a run: warm-up on the first inputs, rounds of two calls, the proof. Gates by name."""
     witness = Witness()
-    for index, feed in enumerate(inputs):
+    for index, feed in enumerate(inputs[:warmup]):
         witness.learn(index, session.run(feed))
     for number in range(rounds):
         session.run(inputs[number % len(inputs)])
@@ -77,6 +77,14 @@ def test_cached_stale_early_and_nan_runtimes_are_caught_and_the_honest_one_passe
 def test_cheats_are_caught_whatever_the_inputs(session, caught, seed):
     clock = FakeClock()
     assert failing(life(session(REQUEST, clock.sleep), noise(seed=seed), clock, clock.sleep)) == caught
+
+
+@pytest.mark.parametrize("session", [StaleSession, LaterNanSession])
+def test_late_cheats_are_caught_where_no_input_of_the_rounds_was_known(session):
+    """Inputs of little memory rotate over more than the rounds visit twice."""
+    clock = FakeClock()
+    gates = life(session(REQUEST, clock.sleep), noise(64), clock, clock.sleep, warmup=2)
+    assert failing(gates) == {"follows"}
 
 
 class NoisySession(HonestSession):
