@@ -29,6 +29,21 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     return min(cores, default=None)
 
 
+def throttled_s(root: Path = Path("/")) -> float:
+    """Seconds for which a quota has kept this process's control groups off the CPU, summed over CPUs; 0 without one.
+
+    Source: `throttled_usec` of `cpu.stat` (cgroup-v2.rst), or `throttled_time` in nanoseconds (sched-bwc.rst).
+    """
+    longest = 0.0
+    for folder in _control_groups(root, "cpu"):
+        for line in _read(folder / "cpu.stat").splitlines():
+            key, _, number = line.partition(" ")
+            unit = {"throttled_usec": 1e-6, "throttled_time": 1e-9}.get(key)
+            if unit and number.isdigit():
+                longest = max(longest, int(number) * unit)
+    return longest
+
+
 def _control_groups(root: Path, controller: str) -> list[Path]:
     """Folders of this process' control group and its ancestors, whose limits bind it as well.
 

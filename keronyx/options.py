@@ -22,6 +22,11 @@ def positive(text: str, option: str) -> int:
     return int(text)
 
 
+def numbers(text: str, option: str) -> tuple[int, ...]:
+    """`1,2,4` -> whole numbers above zero, each once, in the order given."""
+    return tuple(dict.fromkeys(positive(part, option) for part in names(text, option)))
+
+
 def duration(text: str, option: str) -> float:
     """Seconds in `90`, `60s`, `1.5m` or `1h`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())

@@ -52,6 +52,11 @@ def complain(message: str, remedy: str, debug: bool) -> None:
         print(f"  -> {_plain(remedy)}", file=sys.stderr)
 
 
+def say(text: str) -> None:
+    """A line for people on stderr, beside what a command prints."""
+    print(_plain(text), file=sys.stderr)
+
+
 def _plain(text: str) -> str:
     """One line without control characters: messages may quote what a model file contains."""
     return "".join(c if c.isprintable() else " " for c in text)

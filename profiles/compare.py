@@ -1,14 +1,14 @@
 """Two stored runs, row by row: faster, slower, equivalent or undecided.
 
 Runs made at different times are different processes on a machine in a different mood: their rounds cannot be paired, so
-their medians are compared, and nothing is called different by a run that is not trusted itself. Narrow differences need
-both models measured interleaved in one run.
+their medians are compared, and nothing is called different by a run that is not trusted itself. Two reports of models
+measured interleaved (`compare --live`) are compared round by round instead: only that finds narrow differences.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keronyx.errors import UsageError
 from keronyx.profiles import stats
@@ -74,18 +74,44 @@ def compare(old: Report, new: Report, fail_slower: float | None = None, across_m
     distrust = tuple(f"{name}: {why}" for name, run in (("old", old), ("new", new)) for why in trusted(run)[1])
     margin = max(ranking.margin for report in (old, new) for ranking in rankings(report))
     standings = [_standings(report) for report in (old, new)]
+    paired = interleaved(old, new)
     changes = tuple(
-        _change(before[i], after[i], standings[0].get(i), standings[1].get(i), margin, fail_slower, bool(distrust))
+        _change(
+            before[i], after[i], standings[0].get(i), standings[1].get(i), margin, fail_slower, bool(distrust), paired
+        )
         for i in common
     )
     return Changes(
         old,
         new,
-        changes,
+        _together(changes, before, after, margin) if paired else changes,
         tuple(i for i in before if i not in after),
         tuple(i for i in after if i not in before),
         margin,
         distrust,
+    )
+
+
+def interleaved(old: Report, new: Report) -> bool:
+    """Whether the rounds of two reports were made together, so that round i of one is round i of the other."""
+    return bool(old.interleaved) and old.interleaved == new.interleaved
+
+
+def _together(
+    changes: tuple[Change, ...], before: dict[str, Row], after: dict[str, Row], margin: float
+) -> tuple[Change, ...]:
+    """Call a row different only if all rows together leave at most one false call in 20 comparisons (Holm)."""
+    judged = [change for change in changes if change.ratio is not None]
+    p_values = [
+        stats.difference_p_value(stats.log_ratios(after[c.row].samples, before[c.row].samples), margin) for c in judged
+    ]
+    doubtful = {c.row for c, sure in zip(judged, stats.holm(p_values), strict=True) if not sure}
+    different = (Comparison.FASTER, Comparison.SLOWER)
+    return tuple(
+        replace(c, comparison=Comparison.UNDECIDED, regression=bool(c.problem))
+        if c.row in doubtful and c.comparison in different
+        else c
+        for c in changes
     )
 
 
@@ -110,6 +136,7 @@ def _change(
     margin: float,
     fail_slower: float | None,
     distrust: bool,
+    paired: bool,
 ) -> Change:
     level = math.sqrt(stats.LEVEL)
     first = _latency(before, level) if old else None
@@ -117,7 +144,8 @@ def _change(
     problem = _worse(before, after, first, second)
     if first is None or second is None or not first.value > 0:
         return Change(before.id, first, second, None, None, problem or "not timed in both", bool(problem), None)
-    ratio = independent_ratio(second, first)
+    together = stats.paired_ratio(after.samples, before.samples) if paired else None
+    ratio = together or independent_ratio(second, first)
     comparison = Comparison.UNDECIDED if distrust else stats.compare(ratio, margin)
     limit = margin if fail_slower is None else fail_slower
     beyond = not distrust and ratio.interval is not None and ratio.interval.low > 1 + limit

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from keronyx.control_groups import cpu_quota, memory_bytes
+from keronyx.control_groups import cpu_quota, memory_bytes, throttled_s
+from keronyx.profiles import canary
 from keronyx.types import Environment, RoundReading
 
 CPU_FOLDER = Path("/sys/devices/system/cpu")
@@ -76,6 +77,8 @@ class SystemSensors:
         self._proc = proc
 
     def begin(self) -> None:
+        self._canary = canary.sing()
+        self._throttled = throttled_s()
         self._before = self._read()
 
     def end(self, order: tuple[str, ...]) -> RoundReading:
@@ -86,7 +89,15 @@ class SystemSensors:
         work = sum(b[0] - a[0] for a, b in pairs)
         switches = sum(b[1] - a[1] for a, b in pairs)
         total = max(total, 1e-9)
-        return RoundReading(order, max(0.0, steal / total), max(0.0, (busy - work) / total), max(0, switches))
+        return RoundReading(
+            order,
+            max(0.0, steal / total),
+            max(0.0, (busy - work) / total),
+            max(0, switches),
+            canary_ns=self._canary[0],
+            canary_cpu_ns=self._canary[1],
+            throttled=max(0.0, throttled_s() - self._throttled) / total,
+        )
 
     def _read(self) -> tuple[tuple[float, float, float], dict[int, tuple[float, int]]]:
         """Seconds of all CPU time, of steal and of work; for each of our processes its work and its switches.

@@ -91,7 +91,7 @@ def measure(
 
     def turn(row: str, number: int) -> None:
         name = reference if row == CONTROL else row
-        if name in failures:
+        if name in failures or name not in workers:
             return
         # The control is half the inputs away, lest it gets what the reference has just brought into the caches.
         start = number + (plan.rotation // 2 if row == CONTROL else 0)

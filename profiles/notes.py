@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keronyx.profiles import stats, wording
+from keronyx.profiles import conduct, stats, wording
 from keronyx.profiles.ranking import Ranking, Standing, parity_failed
 from keronyx.profiles.stats import Comparison
 from keronyx.types import TIMED, Fitness, Gate, Report, Row, Status, Verdict
 
 WORTH_A_NOTE_S = 1.0
-"""A compile shorter than this repays itself unnoticed."""
+"""A start later by less than this repays itself unnoticed."""
 
 
 def about(row: Row, standing: Standing, ranking: Ranking, label: Callable[[Row], str]) -> str:
@@ -23,7 +23,8 @@ def about(row: Row, standing: Standing, ranking: Ranking, label: Callable[[Row],
         parts += [f"{gate.name}: {gate.detail}" for gate in _failed_gates(row) if gate.detail][:1]
     if row.status is Status.PARTIAL:
         parts.append(_elsewhere(row))
-    parts += [text for text in (_against_reference(standing, ranking, label), _repays(standing, ranking)) if text]
+    found = (_against_reference(standing, ranking, label), _repays(standing, ranking), *conduct.remarks(row, ranking))
+    parts += [text for text in found if text]
     parts += row.evidence
     return "; ".join(parts)
 
@@ -59,19 +60,23 @@ def _against_reference(standing: Standing, ranking: Ranking, label: Callable[[Ro
 
 
 def _repays(standing: Standing, ranking: Ranking) -> str:
-    """Whether a long compile is worth it: `compile 12 s: repays after 9,800 calls`."""
-    cold, reference = standing.row.cold, ranking.reference
+    """Whether a later start is worth it: `compile 12 s: repays after 9,800 calls`, `starts 2 s later: never repays`."""
+    row, reference = standing.row, ranking.reference
     base = next((other for other in ranking.standings if other.row is reference), None)
-    if cold is None or base is None or base is standing or base.row.cold is None or cold.compile_s < WORTH_A_NOTE_S:
+    if base is None or base is standing or row.cold is None:
         return ""
-    head = f"compile {wording.seconds(cold.compile_s)} s"
+    cold_s, base_s = stats.cold_s(row), stats.cold_s(base.row)
+    if cold_s is None or base_s is None or cold_s - base_s < WORTH_A_NOTE_S:
+        return ""
+    head = f"starts {wording.seconds(cold_s - base_s)} s later"
+    if row.cold.compile_s >= WORTH_A_NOTE_S:
+        head = f"compile {wording.seconds(row.cold.compile_s)} s"
     if standing.comparison is Comparison.UNDECIDED:
         return f"{head}: no gain proven to repay it"
-    cold_s, base_s = stats.cold_total_s(cold), stats.cold_total_s(base.row.cold)
     calls = stats.break_even_calls(cold_s, base_s, standing.latency.value, base.latency.value)
-    if standing.comparison is not Comparison.FASTER or calls is None:
-        return f"{head}: never repays its compile"
-    return f"{head}: repays after {calls:,} calls" if calls else ""
+    if standing.comparison is not Comparison.FASTER or not calls:
+        return f"{head}: never repays"
+    return f"{head}: repays after {calls:,} calls"
 
 
 def why_absent(row: Row) -> str:
@@ -84,6 +89,8 @@ def remarks(report: Report, label: Callable[[Row], str]) -> tuple[str, ...]:
     """Every warning of the run and of its rows, and how measuring ended."""
     found = [f"measuring ended: {report.stopped}"] if report.stopped else []
     found += report.warnings
+    found += conduct.of_machine(report)
+    found += [f"resumed {when}" for when in report.resumed]
     found += [f"{check.name}: {check.detail}" for check in report.preflight if check.state is Fitness.WARN]
     found += [f"{label(row)}: {warning}" for row in report.rows for warning in row.warnings]
     return tuple(wording.clean(text) for text in found)
@@ -99,7 +106,8 @@ def facts(report: Report) -> str:
     if model.macs is not None:
         parts.append(f"{wording.number(2 * model.macs / 1e9, 3)} GFLOP")
     parts.append(_plural(report.plan.threads, "thread"))
-    parts.append(_plural(len(report.rounds), "round"))
+    sets = len({(one.setting, one.process_set) for one in report.rounds})
+    parts.append(_plural(len(report.rounds), "round") + (f" in {sets} sets of processes" if sets > 1 else ""))
     parts.append(f"{wording.seconds(report.wall_s)} s in all")
     return " · ".join(part for part in parts if part)
 
@@ -153,8 +161,13 @@ def words(found: tuple[Ranking, ...], label: Callable[[Row], str]) -> tuple[tupl
         ("equivalent", f"the whole interval is within {wording.share(margin)}, the larger of 2 % and what A/A' shows"),
         ("undecided", "the interval allows more than one verdict: such rows are not ranked"),
         ("p95", "over all calls; empty below 59 of them, which is too few to claim it"),
+        ("items/s", "throughput: with one caller batch by latency, with several what all of them are served together"),
+        ("callers", "several at a time share one session; latency then runs from when a request was due, at 80 % load"),
         ("cpu/wall", "cores kept busy while the caller waits"),
-        ("cold", "process start, import, load, compile and first call, measured once"),
+        ("cpu ms", "CPU time of a call, over all threads: true on a busy machine too"),
+        ("cold", "process start, import, load, compile and first call; median over sets of processes"),
+        ("steady", "calls before the steady state, the first included; - where none was reached"),
+        ("outliers", "calls beyond Tukey's fences, 1.5 and 3 (severe) quartile ranges off; none is left out"),
         ("parity", f"99th percentile of the error over the RMS of {_parity_reference(found)}, worst output"),
         ("A/A'", f"{reference} timed a second time in every round, against itself: the truth is 1"),
     )

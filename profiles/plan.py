@@ -6,9 +6,11 @@ import difflib
 from collections.abc import Sequence
 
 from keronyx.errors import UsageError
-from keronyx.types import Runtime
+from keronyx.types import Runtime, setting_name
 
 PRECISION = "fp32"
+
+LEAST_PROCESS_SETS, MOST_PROCESS_SETS = 3, 5
 
 REFERENCES = ("tf-graph/cpu", "tf-eager/cpu")
 """Rows that ratios are taken to, first one present: what a TensorFlow user runs today."""
@@ -27,9 +29,21 @@ SYNONYMS = {
 """What else people call a provider or runtime; only used to guess what was meant."""
 
 
-def row_id(runtime: Runtime, batch: int, precision: str = PRECISION) -> str:
-    """`ort/cpu/fp32/b1`."""
-    return f"{runtime.name}/{runtime.provider}/{precision}/b{batch}"
+def row_id(
+    runtime: Runtime, batch: int, precision: str = PRECISION, threads: int | None = None, concurrency: int = 1
+) -> str:
+    """`ort/cpu/fp32/b1`; `ort/cpu/fp32/b8/t2/c4` where thread counts are compared, with four callers."""
+    return f"{runtime.name}/{runtime.provider}/{precision}/{setting_name(batch, threads, concurrency)}"
+
+
+def process_sets(budget_s: float, startup_s: float) -> int:
+    """How many sets of fresh processes a run is divided into: 3 to 5, or 1 when starting them again is too dear.
+
+    Fewer than three tell nothing of the spread between processes. All starts after the first may take a third of the
+    budget.
+    """
+    bears = 1 + int(budget_s / 3 / max(startup_s, 1e-3))
+    return min(bears, MOST_PROCESS_SETS) if bears >= LEAST_PROCESS_SETS else 1
 
 
 def choose(

@@ -6,9 +6,11 @@ of winners.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from keronyx.profiles import stats
+from keronyx.profiles import plan, process_sets, stats
 from keronyx.profiles.stats import Comparison, Estimate
 from keronyx.types import TIMED, Report, Row, Samples, Verdict
 
@@ -62,8 +64,32 @@ def rankings(report: Report) -> tuple[Ranking, ...]:
     return tuple(_rank(report, setting) for setting in sorted(settings, key=settings.__getitem__))
 
 
-def _latency(samples: Samples) -> Estimate | None:
-    return stats.estimate([value / 1e6 for value in stats.present(stats.round_medians(samples.wall_ns))])
+def latency_over_sets(samples: Samples, sets: Sequence[int], level: float | None = None) -> Estimate | None:
+    """Median latency in milliseconds, over rounds; `sets` says which set of processes each round ran in.
+
+    The interval is the wider of that within and that between processes, where there are three sets at least.
+    """
+    medians = {i: ns / 1e6 for i, ns in enumerate(stats.round_medians(samples.wall_ns)) if ns is not None}
+    if len(set(sets)) < plan.LEAST_PROCESS_SETS or any(ms <= 0 or i >= len(sets) for i, ms in medians.items()):
+        return stats.estimate(list(medians.values()), level)
+    return _over_sets([math.log(ms) for ms in medians.values()], [sets[i] for i in medians], level)
+
+
+def ratio_over_sets(
+    row: Samples, reference: Samples, sets: Sequence[int], level: float | None = None
+) -> Estimate | None:
+    """`stats.paired_ratio`, with the wider of its intervals within and between sets of processes."""
+    logs = stats.log_ratios_by_round(row, reference)
+    if len(set(sets)) < plan.LEAST_PROCESS_SETS or any(i >= len(sets) for i in logs):
+        return stats.paired_ratio(row, reference, level)
+    return _over_sets(list(logs.values()), [sets[i] for i in logs], level)
+
+
+def _over_sets(logs: Sequence[float], sets: Sequence[int], level: float | None) -> Estimate | None:
+    within = stats.estimate(logs, level)
+    if within is None:
+        return None
+    return stats.exponential(process_sets.widened(within, logs, sets, level or stats.LEVEL))
 
 
 def _rank(report: Report, setting: str) -> Ranking:
@@ -71,20 +97,21 @@ def _rank(report: Report, setting: str) -> Ranking:
     asked = report.plan.reference.get(setting)
     reference = next((row for row in rows if row.id == asked), None)
     base = reference.samples if reference is not None and timed(reference) else Samples()
-    control = stats.paired_ratio(report.control.get(setting, Samples()), base)
+    sets = [one.process_set for one in report.rounds if one.setting == setting]
+    control = ratio_over_sets(report.control.get(setting, Samples()), base, sets)
     margin = stats.equivalence_margin(control)
 
     standings = []
     for row in rows:
-        latency = _latency(row.samples) if timed(row) else None
+        latency = latency_over_sets(row.samples, sets) if timed(row) else None
         if latency is not None:
-            ratio = None if row is reference else stats.paired_ratio(row.samples, base)
+            ratio = None if row is reference else ratio_over_sets(row.samples, base, sets)
             comparison = Comparison.EQUIVALENT if row is reference else stats.compare(ratio, margin)
             standings.append(Standing(row, latency, ratio, comparison))
     standings = _together(standings, base, margin)
     standings.sort(key=lambda standing: standing.latency.value)
 
-    winners, between, more = _winners([s for s in standings if not parity_failed(s.row)], margin)
+    winners, between, more = _winners([s for s in standings if not parity_failed(s.row)], margin, sets)
     return Ranking(setting, reference, control, margin, tuple(standings), winners, between, more)
 
 
@@ -100,14 +127,16 @@ def _together(standings: list[Standing], base: Samples, margin: float) -> list[S
     ]
 
 
-def _winners(sound: list[Standing], margin: float) -> tuple[tuple[Standing, ...], Comparison, int | None]:
+def _winners(
+    sound: list[Standing], margin: float, sets: Sequence[int]
+) -> tuple[tuple[Standing, ...], Comparison, int | None]:
     """The quickest and those not proven slower, what holds between them, and rounds that would decide."""
     if not sound or sound[0].latency.interval is None:
         return (), Comparison.UNDECIDED, None
     quickest, *others = sound
     winners, needed = [quickest], []
     for other in others:
-        ratio = stats.paired_ratio(other.row.samples, quickest.row.samples)
+        ratio = ratio_over_sets(other.row.samples, quickest.row.samples, sets)
         verdict = stats.compare(ratio, margin)
         if verdict is not Comparison.SLOWER:
             winners.append(other)

@@ -17,7 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from keronyx.types import Cold, Samples
+from keronyx.types import Cold, Row, Samples
 
 LEVEL = 0.95
 """Confidence of every interval that is printed."""
@@ -166,13 +166,35 @@ def cold_total_s(cold: Cold) -> float:
     return cold.start_s + cold.import_s + cold.load_s + cold.compile_s + cold.first_call_s
 
 
+def cold_s(row: Row) -> float | None:
+    """The row's cold start in seconds, the median over its process sets; None when it was never started."""
+    return median([cold_total_s(cold) for cold in (row.cold, *row.cold_repeats) if cold is not None])
+
+
 # --- pairs ----------------------------------------------------------------------------------------------------------
+
+
+def round_values(samples: Samples) -> tuple[float | None, ...]:
+    """What a round says of a row, nanoseconds a call: the median of its timed calls.
+
+    With concurrent callers the time of the saturated part by its calls: rows are compared by what they serve, since
+    the latency beside it is at a rate of each row's own. None for a round without calls.
+    """
+    if not any(samples.window_calls):
+        return round_medians(samples.wall_ns)
+    pairs = zip(samples.window_ns, samples.window_calls, strict=False)
+    return tuple(ns / count if count else None for ns, count in pairs)
+
+
+def log_ratios_by_round(row: Samples, reference: Samples) -> dict[int, float]:
+    """Round (from 0) -> logarithm of the latency ratio, of the rounds in which both rows have a positive value."""
+    pairs = enumerate(zip(round_values(row), round_values(reference), strict=False))
+    return {i: math.log(a / b) for i, (a, b) in pairs if a is not None and b is not None and a > 0 and b > 0}
 
 
 def log_ratios(row: Samples, reference: Samples) -> list[float]:
     """Logarithm of the latency ratio in each round that both rows have; rounds without positive values are left out."""
-    pairs = zip(round_medians(row.wall_ns), round_medians(reference.wall_ns), strict=False)
-    return [math.log(a / b) for a, b in pairs if a is not None and b is not None and a > 0 and b > 0]
+    return list(log_ratios_by_round(row, reference).values())
 
 
 def paired_ratio(row: Samples, reference: Samples, level: float | None = None) -> Estimate | None:
@@ -182,8 +204,11 @@ def paired_ratio(row: Samples, reference: Samples, level: float | None = None) -
     round. Without a `level` as in `estimate`.
     """
     found = estimate(log_ratios(row, reference), level)
-    if found is None:
-        return None
+    return None if found is None else exponential(found)
+
+
+def exponential(found: Estimate) -> Estimate:
+    """An estimate of a logarithm as one of the value itself."""
     interval = found.interval
     if interval is not None:
         interval = Interval(math.exp(interval.low), math.exp(interval.high), interval.level)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from keronyx.profiles import notes, stats, wording
+from keronyx.profiles import conduct, notes, outliers, stats, throughput, wording
 from keronyx.profiles.ranking import Ranking, Standing, parity_failed, rankings
 from keronyx.profiles.trust import trusted as trusted
 from keronyx.profiles.trust import vital_signs
@@ -154,13 +154,23 @@ def _columns(report: Report, found: tuple[Ranking, ...], precision: bool) -> tup
         Column("median_ms", "median ms [95 %]", "ms", interval=True),
         Column("speedup", versus, "x", interval=True),
         Column("p95_ms", "p95 ms", "ms", "right", keep=4),
+        *_throughput_column(report),
         Column("cpu_per_wall", "cpu/wall", "", "right", keep=3),
+        Column("cpu_ms", "cpu ms", "ms", "right", keep=7),
         Column("cold_s", "cold s", "s", "right", keep=1),
+        Column("steady_after", "steady", "calls", "right", keep=6),
         Column("peak_rss_mib", "RSS MiB", "MiB", "right", keep=2),
         Column("artifact_mib", "file MiB", "MiB", "right", keep=5),
+        Column("outliers", "outliers", "", keep=8),
         Column("parity", "parity"),
         Column("note", "note"),
     )
+
+
+def _throughput_column(report: Report) -> tuple[Column, ...]:
+    """Throughput, where settings differ in it: with one setting it is the latency over again."""
+    several = len({row.setting for row in report.rows}) > 1 or any(row.concurrency > 1 for row in report.rows)
+    return (Column("items_per_s", "items/s [95 %]", "1/s", interval=True),) if several else ()
 
 
 def _lines(
@@ -225,8 +235,33 @@ def _threads(row: Row, context: _Context) -> int:
 
 
 def _p95(row: Row, context: _Context) -> Cell:
-    value = stats.percentile([call / 1e6 for call in stats.calls(row.samples.wall_ns)], 95)
+    if row.concurrency > 1:
+        value = throughput.latency_percentile(row, 95)
+    else:
+        value = stats.percentile([call / 1e6 for call in stats.calls(row.samples.wall_ns)], 95)
     return Cell(wording.number(value), value)
+
+
+def _items(row: Row, context: _Context) -> Cell:
+    found = throughput.items_per_second(row)
+    if found is None:
+        return Cell()
+    bounds = (found.interval.low, found.interval.high) if found.interval else (None, None)
+    return Cell(wording.milliseconds(found), found.value, *bounds)
+
+
+def _cpu_ms(row: Row, context: _Context) -> Cell:
+    value = conduct.cpu_ms(row.samples)
+    return Cell(wording.number(value), value)
+
+
+def _steady(row: Row, context: _Context) -> Cell:
+    value = conduct.calls_until_steady(row)
+    return Cell("-" if value is None else str(value), value)
+
+
+def _outliers(row: Row, context: _Context) -> Cell:
+    return _text(outliers.describe(outliers.label(stats.calls(row.samples.wall_ns))))
 
 
 def _cpu_per_wall(row: Row, context: _Context) -> Cell:
@@ -235,7 +270,7 @@ def _cpu_per_wall(row: Row, context: _Context) -> Cell:
 
 
 def _cold(row: Row, context: _Context) -> Cell:
-    value = stats.cold_total_s(row.cold) if row.cold else None
+    value = stats.cold_s(row)
     return Cell(wording.seconds(value), value)
 
 
@@ -275,6 +310,10 @@ _CELLS: dict[str, Callable[[Row, _Context], Cell]] = {
     "median_ms": _median,
     "speedup": _speedup,
     "p95_ms": _p95,
+    "items_per_s": _items,
+    "cpu_ms": _cpu_ms,
+    "steady_after": _steady,
+    "outliers": _outliers,
     "cpu_per_wall": _cpu_per_wall,
     "cold_s": _cold,
     "peak_rss_mib": _rss,

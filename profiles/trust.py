@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from keronyx.profiles import stats, wording
 from keronyx.profiles.ranking import Ranking, rankings
 from keronyx.types import Report
@@ -17,6 +19,12 @@ MOST_MARGIN = 0.10
 MOST_STEAL = 0.05
 """Share of CPU time taken by the hypervisor, averaged over rounds."""
 
+MOST_THROTTLED = 0.05
+"""Share of CPU time that a control group's quota withheld, averaged over rounds."""
+
+LEAST_CPU_PER_WALL = 0.7
+"""CPU time by wall time of a model that runs on the CPU: below, its threads waited for something else to end."""
+
 MOST_OTHER = 0.10
 """Share of CPU time used by other processes in the median round."""
 
@@ -26,14 +34,15 @@ def trusted(report: Report, found: tuple[Ranking, ...] | None = None) -> tuple[b
 
     Not trusted: an A/A' control whose interval excludes 1 by more than 2 %, is so wide that rows closer than 10 %
     cannot be told apart, or that is missing; fewer than 6 rounds;
-    steal above 5 % of CPU time on average; other processes above 10 % of CPU time in the median round.
+    a CPU row that got less than 0.7 of a CPU while its caller waited; steal above 5 % of CPU time on average, or
+    a quota that withheld so much; other processes above 10 % of CPU time in the median round.
     `found` are the report's rankings where they are known already.
     """
     reasons: list[str] = []
     found = rankings(report) if found is None else found
     for ranking in found:
         where = f" at {ranking.setting}" if len(found) > 1 else ""
-        reasons += [reason + where for reason in _control_reasons(ranking)]
+        reasons += [reason + where for reason in (*_control_reasons(ranking), *_starved(ranking))]
     if not found:
         reasons.append("the report has no rows")
     steal, other = _steal(report), _other(report)
@@ -41,10 +50,27 @@ def trusted(report: Report, found: tuple[Ranking, ...] | None = None) -> tuple[b
         reasons.append(
             f"the hypervisor took {wording.share(steal)} of the CPU time (limit {wording.share(MOST_STEAL)})"
         )
+    throttled = sum(one.throttled for one in report.rounds) / max(len(report.rounds), 1)
+    if not throttled <= MOST_THROTTLED:
+        limit = wording.share(MOST_THROTTLED)
+        reasons.append(f"a CPU quota withheld {wording.share(throttled)} of the CPU time (limit {limit})")
     if other is not None and not other <= MOST_OTHER:
         limit = wording.share(MOST_OTHER)
         reasons.append(f"other processes used {wording.share(other)} of the CPU time (limit {limit})")
     return not reasons, tuple(reasons)
+
+
+def _starved(ranking: Ranking) -> list[str]:
+    """CPU rows whose process got far less than one CPU while its caller waited."""
+    starved = []
+    for standing in ranking.standings:
+        row = standing.row
+        busy = stats.cpu_per_wall(row.samples)
+        if row.provider == "cpu" and row.concurrency == 1 and busy is not None and busy < LEAST_CPU_PER_WALL:
+            starved.append(f"{wording.label(row)} got {busy:.2f} of a CPU while its caller waited")
+    if not starved:
+        return []
+    return [f"{wording.several(tuple(starved), 2)} (cpu/wall, at least {LEAST_CPU_PER_WALL})"]
 
 
 def _control_reasons(ranking: Ranking) -> list[str]:
@@ -89,4 +115,13 @@ def vital_signs(report: Report, found: tuple[Ranking, ...]) -> str:
         signs.append(f"steal {wording.share(steal)}")
     if other is not None:
         signs.append(f"others {wording.share(other)}")
+    canary = [one.canary_cpu_ns / 1e6 for one in report.rounds if one.canary_cpu_ns > 0]
+    if canary:
+        low, high = (float(value) for value in np.percentile(canary, (10, 90)))
+        signs.append(
+            f"canary {wording.number(stats.median(canary), 3)} ms ±{wording.share((high - low) / (high + low))}"
+        )
+    floors = [row.harness_ns for row in report.rows if row.harness_ns is not None]
+    if floors:
+        signs.append(f"harness {max(floors) / 1000:.1f} us a call")
     return " · ".join(signs)

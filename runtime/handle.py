@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from keronyx.errors import WorkerMemoryError
 from keronyx.process import Child
-from keronyx.types import Cold, Placement, SessionRequest, TensorSpec, Turn
+from keronyx.types import (
+    Cold,
+    DeviceTimes,
+    Gate,
+    GpuReading,
+    Placement,
+    SessionRequest,
+    TensorSpec,
+    Turn,
+    Verdict,
+)
 
 WORKER = "keronyx.runtime.worker"
+
+LEAST_KEPT = 2
+"""Answers that parity needs at least: one alone cannot show that a row always gives the same."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +39,7 @@ class Opened:
     outputs: tuple[TensorSpec, ...]
     placement: Placement
     files: tuple[tuple[Path, ...], ...]
+    harness_ns: int
 
 
 class Worker:
@@ -56,14 +71,22 @@ class Worker:
         return self._child.pid
 
     def open(
-        self, inputs: Sequence[Path], warmup_calls: int, keep: int, folder: Path, rotation: int | None = None
+        self,
+        inputs: Sequence[Path],
+        keep: int,
+        folder: Path,
+        warm: Callable[[Sequence[float]], bool],
+        rotation: int | None = None,
+        callers: int = 1,
     ) -> Opened:
         """Load the model and warm it up.
 
         Args:
             inputs: one `.npy` per model input, shape (number of inputs, *input shape).
-            keep: how many inputs' outputs are written to `folder` for parity.
+            keep: how many inputs' outputs are written to `folder` for parity at most; two at least.
+            warm: told the milliseconds of all calls so far, the first included: whether that is enough.
             rotation: how many of the inputs timed calls rotate over; all without it.
+            callers: how many threads call at a time in the turns.
         """
         start_s = self._child.wait_ready(self._timeout_s)
         opened = self._child.ask(
@@ -75,17 +98,25 @@ class Worker:
             request=asdict(self._request),
             inputs=[str(path) for path in inputs],
             rotation=rotation,
+            callers=callers,
         )
-        warmed = self._child.ask(
-            "warm_up",
-            self._timeout_s,
-            self._memory_limit_mib,
-            calls=warmup_calls,
-            keep=keep,
-            folder=str(folder),
-            prefix=self.row.replace("/", "_"),
-        )
-        peak, limit = warmed["peak_rss_mib"], self._memory_limit_mib
+        calls_ms: list[float] = [1000 * opened["first_call_s"]]
+        files: list[tuple[Path, ...]] = []
+        while len(files) < min(keep, LEAST_KEPT) or not warm(calls_ms):
+            kept = len(files) < keep
+            answer = self._child.ask(
+                "warm_up",
+                self._timeout_s,
+                self._memory_limit_mib,
+                call=len(calls_ms) - 1,
+                folder=str(folder) if kept else "",
+                prefix=self.row.replace("/", "_"),
+            )
+            calls_ms.append(answer["milliseconds"])
+            if kept:
+                files.append(tuple(Path(path) for path in answer["files"]))
+        parked = self._child.ask("park", self._timeout_s, self._memory_limit_mib)
+        peak, limit = parked["peak_rss_mib"], self._memory_limit_mib
         if limit is not None and peak > limit:  # faster than the parent looked
             raise WorkerMemoryError(f"{self.row} used {peak:,.0f} MiB, more than its limit of {limit:,.0f} MiB")
         cold = Cold(
@@ -94,7 +125,7 @@ class Worker:
             opened["load_s"],
             opened["compile_s"],
             opened["first_call_s"],
-            tuple(warmed["warmup_ms"]),
+            tuple(calls_ms[1:]),
             peak,
         )
         return Opened(
@@ -102,13 +133,36 @@ class Worker:
             _specs(opened["inputs"]),
             _specs(opened["outputs"]),
             _placement(opened["placement"]),
-            tuple(tuple(Path(path) for path in paths) for paths in warmed["files"]),
+            tuple(files),
+            parked["harness_ns"],
         )
 
     def turn(self, start: int, turn_ns: int) -> Turn:
         """One turn (see `take_turn`), over inputs from `start`."""
         answer = self._child.ask("turn", self._timeout_s, start=start, turn_ns=turn_ns)
-        return Turn(tuple(answer["wall_ns"]), tuple(answer["cpu_ns"]))
+        gpu = answer["gpu"]
+        return Turn(
+            tuple(answer["wall_ns"]),
+            tuple(answer["cpu_ns"]),
+            answer["waited_ns"],
+            answer["switches"],
+            answer["window_ns"],
+            answer["window_calls"],
+            GpuReading(**gpu) if gpu else None,
+        )
+
+    def prove(self) -> tuple[Gate, ...]:
+        """Gates that prove that timed calls did the work (see `proof.prove`)."""
+        gates = self._child.ask("prove", self._timeout_s, self._memory_limit_mib)["gates"]
+        return tuple(Gate(gate["name"], Verdict(gate["verdict"]), gate["detail"]) for gate in gates)
+
+    def device_times(self) -> DeviceTimes | None:
+        """The parts of a call on an accelerator; None for sessions that cannot tell."""
+        found = self._child.ask("device", self._timeout_s, self._memory_limit_mib)["device"]
+        if found is None:
+            return None
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in found.items()}
+        return DeviceTimes(**values)
 
     def profile(self) -> Placement:
         """Where the nodes executed, from a profiled call outside all timing."""

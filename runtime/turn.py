@@ -22,13 +22,13 @@ def take_turn(
     turn_ns: int,
     clock: Clock = time.perf_counter_ns,
     cpu_clock: Clock = time.process_time_ns,
-    witness: Callable[[int, Sequence[Array]], None] = lambda _input, _outputs: None,
+    witness: Callable[[int, Sequence[Array]], None] = lambda _call, _outputs: None,
 ) -> Turn:
     """Call the session until `turn_ns` were spent in calls, at least once, rotating over `inputs` from `start`.
 
     When a turn makes several calls, the first only brings the row's memory back into the caches after the other rows'
     turns and is not kept. A call of 100 ms or more is made once and kept: there those milliseconds do not matter.
-    The answer of the last call is shown to `witness`, with the number of its input.
+    The answer of the last call is shown to `witness`, with the number of the call, counted from `start`.
 
     CPU time is that of all threads of this process. The wall clock is read inside the CPU clock, so that reading the
     CPU clock is not in the latency.
@@ -50,7 +50,7 @@ def take_turn(
         cpu.append(cpu_after - cpu_before)
         spent += max(after - before, 1)
         index += 1
-    witness((index - 1) % count, outputs)
+    witness(index - 1, outputs)
     if len(wall) > 1:
         del wall[0], cpu[0]
     return Turn(tuple(wall), tuple(cpu))

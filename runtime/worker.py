@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from keronyx.process import Message, peak_resident_mib, serve
-from keronyx.runtime import find
+from keronyx.runtime import find, scheduling
+from keronyx.runtime.load import Callers, take_concurrent_turn
+from keronyx.runtime.nvml import Gpu
+from keronyx.runtime.proof import prove
 from keronyx.runtime.turn import settle, take_turn
-from keronyx.types import Array, ModelSpec, Runtime, Session, SessionRequest, TensorSpec
-
-LEAST_WARMUP = 2
-ENOUGH_WARMUP_MS = 2000
-"""Warm-up is over after this many calls that took so long: what a first call adds is lost in calls of a second."""
+from keronyx.runtime.witness import Witness
+from keronyx.types import Array, ModelSpec, Placement, Runtime, Session, SessionRequest, TensorSpec
 
 
 class _State:
@@ -27,6 +27,9 @@ class _State:
     session: Session
     inputs: list[list[Array]]
     rotation: int
+    callers: Callers | None = None
+    witness = Witness()
+    gpu: Gpu | None = None
 
 
 def open_session(order: Message) -> Message:
@@ -34,7 +37,11 @@ def open_session(order: Message) -> Message:
     runtime = _runtime(order["runtime"], order["provider"])
     request = _request(order["request"])
     stacks = [np.load(path, mmap_mode="r") for path in order["inputs"]]
-    _State.rotation = order["rotation"]
+    _State.rotation = order["rotation"] or len(stacks[0])
+    if order["callers"] > 1:
+        _State.callers = Callers(order["callers"])
+    if order["provider"] != "cpu":
+        _State.gpu = Gpu.open()
     _State.inputs = [[np.array(stack[i]) for stack in stacks] for i in range(len(stacks[0]))]
     import_s = _seconds(runtime.import_library)
     load_s = _seconds(lambda: setattr(_State, "session", runtime.open(request)))
@@ -52,32 +59,81 @@ def open_session(order: Message) -> Message:
 
 
 def warm_up(order: Message) -> Message:
-    """Call on the first inputs in turn, keeping the outputs of the first `keep` calls as files in `folder`.
+    """Call number `call` of the warm-up, on that input. Its outputs become files in `folder`, if one is named."""
+    call = order["call"]
+    before = time.perf_counter_ns()
+    outputs = _State.session.run(_State.inputs[call % len(_State.inputs)])
+    milliseconds = (time.perf_counter_ns() - before) / 1e6
+    if call < _State.rotation:
+        _State.witness.learn(call, outputs)
+    files: list[str] = []
+    if order["folder"]:
+        files = [os.path.join(order["folder"], f"{order['prefix']}-{call}-{k}.npy") for k in range(len(outputs))]
+        for path, array in zip(files, outputs, strict=True):
+            np.save(path, np.asarray(array), allow_pickle=False)
+    return {"milliseconds": milliseconds, "files": files}
 
-    Answers with each call's milliseconds, the files (one list per input), and the peak memory so far.
-    """
-    milliseconds: list[float] = []
-    files: list[list[str]] = []
-    for i in range(order["calls"]):
-        if i >= LEAST_WARMUP and sum(milliseconds) > ENOUGH_WARMUP_MS:
-            break
-        before = time.perf_counter_ns()
-        outputs = _State.session.run(_State.inputs[i % len(_State.inputs)])
-        milliseconds.append((time.perf_counter_ns() - before) / 1e6)
-        if i < order["keep"]:
-            paths = [os.path.join(order["folder"], f"{order['prefix']}-{i}-{k}.npy") for k in range(len(outputs))]
-            for path, array in zip(paths, outputs, strict=True):
-                np.save(path, np.asarray(array), allow_pickle=False)
-            files.append(paths)
+
+def park(_: Message) -> Message:
+    """Become quiet, and ready for turns. Answers with the peak memory so far and what timing adds to a call."""
+    if _State.callers is not None:
+        take_concurrent_turn(_State.session, _State.inputs[: _State.rotation], 0, 1, _State.callers)
     settle()
-    return {"warmup_ms": milliseconds, "files": files, "peak_rss_mib": peak_resident_mib()}
+    nothing = take_turn(_Nothing(), [[]], 0, 10**9)
+    return {"peak_rss_mib": peak_resident_mib(), "harness_ns": int(np.median(nothing.wall_ns))}
+
+
+class _Nothing:
+    """A session that does nothing: what its calls take is the harness."""
+
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+    def prepare(self) -> None:
+        """Nothing."""
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        return inputs
+
+    def placement(self) -> Placement:
+        return Placement()
 
 
 def turn(order: Message) -> Message:
     """One turn of a round; answers when this process is quiet again."""
-    taken = take_turn(_State.session, _State.inputs[: _State.rotation], order["start"], order["turn_ns"])
+    inputs, start, turn_ns = _State.inputs[: _State.rotation], order["start"], order["turn_ns"]
+    calls = 0
+
+    def look(call: int, outputs: Sequence[Array]) -> None:
+        nonlocal calls
+        calls = call + 1 - start
+        _State.witness.follows(call % len(inputs), outputs)
+
+    if _State.gpu is not None:
+        _State.gpu.begin()
+    before = scheduling.read()
+    if _State.callers is not None:
+        taken = take_concurrent_turn(_State.session, inputs, start, turn_ns, _State.callers)
+        calls = len(taken.wall_ns) + taken.window_calls
+    else:
+        taken = take_turn(_State.session, inputs, start, turn_ns, witness=look)
+    waited_ns, switches = scheduling.read().since(before)
+    gpu = _State.gpu.end(calls) if _State.gpu is not None else None
     settle()
-    return {"wall_ns": taken.wall_ns, "cpu_ns": taken.cpu_ns}
+    return asdict(replace(taken, waited_ns=waited_ns, switches=switches, gpu=gpu))
+
+
+def prove_work(_: Message) -> Message:
+    """Gates that the timed calls did the work."""
+    gates = prove(_State.session, _State.inputs[: _State.rotation], _State.witness)
+    return {"gates": [asdict(gate) for gate in gates]}
+
+
+def time_device(_: Message) -> Message:
+    """The parts of a call on an accelerator, for sessions that can tell."""
+    parts = getattr(_State.session, "device_times", None)
+    found = parts(_State.inputs[0]) if parts else None
+    return {"device": asdict(found) if found is not None else None}
 
 
 def profile(_: Message) -> Message:
@@ -112,4 +168,14 @@ def _seconds(action: Callable[[], object]) -> float:
 
 
 if __name__ == "__main__":
-    serve({"open": open_session, "warm_up": warm_up, "turn": turn, "profile": profile})
+    serve(
+        {
+            "open": open_session,
+            "warm_up": warm_up,
+            "park": park,
+            "turn": turn,
+            "prove": prove_work,
+            "profile": profile,
+            "device": time_device,
+        }
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,15 +11,20 @@ import typer
 
 from keronyx import options, terminal
 from keronyx.commands.common import CustomObjects, Debug, Force, ImageSize, JsonOutput, Quiet, Trust, Weights
-from keronyx.commands.verdict import verdict
-from keronyx.errors import KeronyxError, UnwritableError, UsageError
+from keronyx.commands.measuring import Manner, named, run
+from keronyx.commands.resuming import refuse_changes
+from keronyx.commands.resuming import resume as resuming
+from keronyx.errors import KeronyxError, UsageError
 from keronyx.exit_codes import Exit, severity
 
 if TYPE_CHECKING:
-    from keronyx.pipeline import ProfileOptions
+    from keronyx.pipeline import ProfileOptions, Progress
+    from keronyx.pipeline.reporting import Prepare
+    from keronyx.types import Report
 
 
 def profile(
+    context: typer.Context,
     sources: Annotated[
         list[str] | None,
         typer.Argument(
@@ -30,8 +34,23 @@ def profile(
     ] = None,
     providers: Annotated[str, typer.Option(help="Where to run: cpu, cuda, tensorrt; comma-separated.")] = "cpu",
     runtimes: Annotated[str | None, typer.Option(help="Only these runtimes, comma-separated.")] = None,
-    batch: Annotated[str, typer.Option(metavar="N,...", help="Batch sizes, each a set of rows.")] = "1",
-    threads: Annotated[int, typer.Option(min=0, help="Threads of every runtime; 0 is all usable cores.")] = 0,
+    batch: Annotated[
+        str,
+        typer.Option(
+            metavar="N,...",
+            help="Batch sizes, each a set of rows; a row whose throughput gains less than 5 % ends there.",
+        ),
+    ] = "1",
+    threads: Annotated[
+        str, typer.Option(metavar="N,...", help="Threads of every runtime, each a set of rows; 0 is all usable cores.")
+    ] = "0",
+    concurrency: Annotated[str, typer.Option(metavar="N,...", help="Callers at a time, each a set of rows.")] = "1",
+    processes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Sets of fresh processes to measure in. Without it as many as the budget bears, up to 5."
+        ),
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -43,6 +62,9 @@ def profile(
         Path | None, typer.Option(metavar="DIR", help="Folder of images to feed (or its CameraRGB).")
     ] = None,
     image_size: ImageSize = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="RUN.json", help="Add rounds to an earlier run on this machine.")
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -79,8 +101,10 @@ def profile(
         asked = pipeline.ProfileOptions(
             providers=options.names(providers, "--providers"),
             runtimes=options.names(runtimes, "--runtimes") if runtimes is not None else None,
-            batches=tuple(options.positive(value, "--batch") for value in options.names(batch, "--batch")),
-            threads=threads,
+            batches=options.numbers(batch, "--batch"),
+            threads=(0,) if threads.strip() == "0" else options.numbers(threads, "--threads"),
+            concurrency=options.numbers(concurrency, "--concurrency"),
+            processes=processes,
             budget_s=options.duration(budget, "--budget") if budget is not None else None,
             max_rounds=rounds,
             timeout_s=options.duration(timeout, "--timeout"),
@@ -88,31 +112,30 @@ def profile(
             seed=seed,
             hot=hot,
             data=data,
+            image_size=size,
         )
-        models: list[Any] = []
-        for text in sources or []:
-            path = Path(text)
-            models.append(
-                path
-                if pipeline.is_export(path)
-                else pipeline.resolve(
-                    text, trust=trust, custom_objects=custom_objects, weights=weights, image_size=size
-                )
-            )
+        manner = Manner(strict, quiet, json)
+        find = partial(named, trust=trust, custom_objects=custom_objects, weights=weights)
+        prepare = partial(pipeline.preparation, trust=trust, custom_objects=custom_objects)
+        if resume is not None:
+            refuse_changes(context)
+            raise typer.Exit(resuming(resume, sources or [], asked, find, prepare, output, force, manner))
+        models: list[Any] = [find(text, image_size=size) for text in sources or []]
         models = models or list(pipeline.exported_here()) or [pipeline.resolve("unet", image_size=size)]
         if output is not None and len(models) > 1:
             raise UsageError("-o names one file, but there are several models", "leave it away: each gets its own")
         code = Exit.DONE
         for model in models:
+            target = output or _default_target(model)
             try:
-                prepare = partial(pipeline.preparation, model, size, trust=trust, custom_objects=custom_objects)
-                one = _profile_one(model, prepare, asked, output, force, strict, quiet, json)
+                for path in dict.fromkeys((target, target.with_suffix(".json"))):
+                    terminal.check_target(path, force)
+                one = run(partial(_measure, partial(prepare, model, size), asked), target, manner)
             except KeronyxError as error:
                 if len(models) == 1:
                     raise
-                terminal.complain(
-                    f"{model if isinstance(model, Path) else model.text}: {error.message}", error.remedy, debug
-                )
+                text = model if isinstance(model, Path) else model.text
+                terminal.complain(f"{text}: {error.message}", error.remedy, debug)
                 one = Exit.ERROR
             code = max(code, one, key=severity)
             if one is Exit.INTERRUPTED:
@@ -120,43 +143,10 @@ def profile(
         raise typer.Exit(code)
 
 
-def _profile_one(
-    model: Any,
-    prepare: Callable[..., Any],
-    asked: ProfileOptions,
-    output: Path | None,
-    force: bool,
-    strict: bool,
-    quiet: bool,
-    json: bool,
-) -> Exit:
+def _measure(prepare: Callable[..., Prepare], asked: ProfileOptions, progress: Progress) -> Report:
     from keronyx import pipeline
-    from keronyx.profiles import store
 
-    target = output or _default_target(model)
-    stored = target.with_suffix(".json")
-    for path in dict.fromkeys((target, stored)):
-        terminal.check_target(path, force)
-    with terminal.one_interrupt():
-        with terminal.progress(quiet or json) as progress:
-            measured = pipeline.profile(prepare(progress=progress), asked, progress)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        lost = None
-        try:
-            store.save(measured, stored)
-            if target != stored:
-                terminal.write(measured, target)
-        except UnwritableError as error:  # a disk that filled up meanwhile must not cost what was measured
-            lost = error
-    if json:
-        print(store.dumps(measured), end="")
-    else:
-        terminal.show(measured)
-    if lost is not None:
-        raise lost
-    if not json:
-        print(f"report: {target}" + (f" and {stored}" if target != stored else ""))
-    return verdict(measured, strict)
+    return pipeline.profile(prepare(progress=progress), asked, progress)
 
 
 def _default_target(model: Any) -> Path:

@@ -6,20 +6,22 @@ Nothing here prints or exits; what happens is told to a `Progress`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
-import keronyx
-from keronyx.errors import KeronyxError, UsageError
-from keronyx.export import folder
-from keronyx.export.convert import Exported
-from keronyx.pipeline.batch import INTERRUPTED, NOT_REACHED, BatchResult, BatchRun, ProfileOptions
+from keronyx.errors import KeronyxError
+from keronyx.pipeline.answers import NOT_STARTED
+from keronyx.pipeline.asked import ProfileOptions
+from keronyx.pipeline.live import live
 from keronyx.pipeline.progress import Progress, Silent
+from keronyx.pipeline.reporting import Prepare, artifact_kinds, check_options, report
+from keronyx.pipeline.resume import resume
+from keronyx.pipeline.rounds import run_alone
+from keronyx.pipeline.run import INTERRUPTED, SettingResult, SettingRun
 from keronyx.pipeline.sources import export, exported_here, is_export, preparation, resolve, slug
-from keronyx.profiles import environment, inputs, plan, preflight
+from keronyx.pipeline.sweep import still_gaining, sweep_settings
+from keronyx.profiles import environment, plan, preflight
 from keronyx.runtime import RUNTIMES
-from keronyx.types import SCHEMA, Check, Report, Runtime
+from keronyx.types import Report
 
 __all__ = [
     "ProfileOptions",
@@ -28,14 +30,16 @@ __all__ = [
     "export",
     "exported_here",
     "is_export",
+    "live",
     "preparation",
     "profile",
     "resolve",
+    "resume",
     "slug",
 ]
 
 
-def profile(prepare: Callable[[int, Sequence[str]], Exported], options: ProfileOptions, progress: Progress) -> Report:
+def profile(prepare: Prepare, options: ProfileOptions, progress: Progress) -> Report:
     """Export what is needed, measure every row, check its answers, and report.
 
     Everything is exported before anything is measured, so that no error of the source can cost a measurement. Ctrl-C
@@ -52,63 +56,38 @@ def profile(prepare: Callable[[int, Sequence[str]], Exported], options: ProfileO
     started = time.perf_counter_ns()
     checks = preflight.preflight()
     runtimes = plan.choose(RUNTIMES, options.providers, options.runtimes)
-    if options.budget_s is not None and options.budget_s <= 0:
-        raise UsageError("the budget must be more than zero seconds", "for example --budget 60s")
-    if options.data is not None:
-        inputs.image_files(options.data)  # raises now, rather than after minutes of exporting
-    options = replace(options, batches=tuple(dict.fromkeys(options.batches)))
-    exports = [prepare(batch, artifact_kinds(runtimes)) for batch in options.batches]
-    parts: list[BatchResult] = []
-    for batch, exported in zip(options.batches, exports, strict=True):
-        part = BatchRun(exported, batch, runtimes, options, progress)
-        if parts and parts[-1].stopped == INTERRUPTED:
-            parts.append(part.given_up(parts[0], NOT_REACHED, INTERRUPTED))
-            continue
-        try:
-            parts.append(part.run())
-        except KeyboardInterrupt:
-            if not parts:
-                raise
-            parts.append(part.given_up(parts[0], NOT_REACHED, INTERRUPTED))
-        except KeronyxError as error:
-            if not parts:
-                raise
-            parts.append(part.given_up(parts[0], error, "failed"))
-    return _report(parts, runtimes, checks, (time.perf_counter_ns() - started) / 1e9)
-
-
-def artifact_kinds(runtimes: Sequence[Runtime]) -> list[str]:
-    """Kinds of artifact these runtimes load, of those that can run here."""
-    return sorted({kind for runtime in runtimes if runtime.missing() is None for kind in runtime.artifacts[:1]})
-
-
-def _report(
-    parts: Sequence[BatchResult], runtimes: Sequence[Runtime], checks: tuple[Check, ...], wall_s: float
-) -> Report:
-    first = parts[0]
-    packages = [
-        *(tool for tool in folder.TOOLS if tool != "keronyx"),
-        "numpy",
-        *(runtime.package for runtime in runtimes),
-    ]
-    return Report(
-        schema=SCHEMA,
-        keronyx=keronyx.__version__,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        model=first.exported.manifest.spec,
-        artifacts=first.exported.manifest.artifacts,
-        environment=environment.read_environment(packages),
-        plan=replace(
-            first.plan,
-            rows=tuple(row for part in parts for row in part.plan.rows),
-            reference={batch: row for part in parts for batch, row in part.plan.reference.items()},
-            budget_s=sum(part.plan.budget_s for part in parts),
-        ),
-        rows=tuple(row for part in parts for row in part.rows),
-        control={batch: part.control for part in parts for batch in part.plan.reference},
-        rounds=tuple(reading for part in parts for reading in part.rounds),
-        wall_s=round(wall_s, 3),
-        stopped=parts[-1].stopped,
-        preflight=checks,
-        warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+    check_options(options)
+    options = replace(
+        options,
+        batches=tuple(dict.fromkeys(options.batches)),
+        threads=tuple(dict.fromkeys(count or environment.usable_cores() for count in options.threads)),
+        concurrency=tuple(dict.fromkeys(options.concurrency)),
     )
+    exports = {batch: prepare(batch, artifact_kinds(runtimes)) for batch in options.batches}
+    parts: list[SettingResult] = []
+    notes: list[str] = []
+    for sweep in sweep_settings(options):
+        before: SettingResult | None = None
+        going_on = runtimes
+        for setting in sweep:
+            part = SettingRun(exports[setting.batch], setting, going_on, options, progress)
+            if parts and parts[-1].stopped == INTERRUPTED:
+                parts.append(part.given_up(parts[0], NOT_STARTED, INTERRUPTED))
+                continue
+            try:
+                parts.append(run_alone(part))
+            except KeyboardInterrupt:
+                if not parts:
+                    raise
+                parts.append(part.given_up(parts[0], NOT_STARTED, INTERRUPTED))
+            except KeronyxError as error:
+                if not parts:
+                    raise
+                parts.append(part.given_up(parts[0], error, "failed"))
+            going_on, ended = still_gaining(going_on, before, parts[-1])
+            notes += ended
+            before = parts[-1]
+            if not going_on:
+                break
+    made = report(parts, runtimes, checks, (time.perf_counter_ns() - started) / 1e9)
+    return replace(made, warnings=tuple(dict.fromkeys((*made.warnings, *notes))))

@@ -194,7 +194,7 @@ def test_partial_row_says_what_ran_elsewhere(report: Report) -> None:
     ("factor", "expected"),
     [
         (0.9, "compile 12 s: repays after "),
-        (1.2, "compile 12 s: never repays its compile"),
+        (1.2, "compile 12 s: never repays"),
     ],
 )
 def test_long_compile_says_when_it_repays(report: Report, factor: float, expected: str) -> None:

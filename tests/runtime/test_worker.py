@@ -23,6 +23,11 @@ def inputs(tmp_path: Path) -> list[Path]:
     return [tmp_path / "input-0.npy"]
 
 
+def after(calls: int):
+    """Warm after so many calls, the first included."""
+    return lambda milliseconds: len(milliseconds) >= calls
+
+
 def worker(runtime: str, timeout_s: float = 60, memory_limit_mib: float | None = None) -> Worker:
     return Worker("row", f"keronyx.runtime.fake:{runtime}", REQUEST, timeout_s, memory_limit_mib)
 
@@ -30,7 +35,7 @@ def worker(runtime: str, timeout_s: float = 60, memory_limit_mib: float | None =
 def test_a_worker_opens_warms_up_and_takes_turns(inputs, tmp_path):
     one = worker("WELL_BEHAVED")
     try:
-        opened = one.open(inputs, 3, 2, tmp_path)
+        opened = one.open(inputs, 2, tmp_path, after(4))
         assert opened.outputs == SPEC.outputs and opened.inputs == SPEC.inputs
         assert len(opened.cold.warmup_ms) == 3 and len(opened.files) == 2
         assert np.load(opened.files[1][0]).shape == (1, 3)
@@ -45,13 +50,13 @@ def test_a_worker_opens_warms_up_and_takes_turns(inputs, tmp_path):
 
 def test_a_crash_at_once_names_the_signal(inputs, tmp_path):
     with pytest.raises(WorkerError, match=r"^row crashed \(SIGSEGV\)"):
-        worker("CRASHING_AT_ONCE").open(inputs, 3, 1, tmp_path)
+        worker("CRASHING_AT_ONCE").open(inputs, 1, tmp_path, after(4))
 
 
 def test_a_crash_in_a_turn_ends_that_worker_alone(inputs, tmp_path):
     crashing, sound = worker("CRASHING"), worker("WELL_BEHAVED")
-    crashing.open(inputs, 4, 1, tmp_path)
-    sound.open(inputs, 4, 1, tmp_path)
+    crashing.open(inputs, 1, tmp_path, after(5))
+    sound.open(inputs, 1, tmp_path, after(5))
     with pytest.raises(WorkerError, match="SIGSEGV"):
         crashing.turn(0, 50_000_000)
     with pytest.raises(WorkerError):  # and stays dead, without a hang
@@ -63,7 +68,7 @@ def test_a_crash_in_a_turn_ends_that_worker_alone(inputs, tmp_path):
 
 def test_a_hang_is_a_timeout_and_the_process_is_gone(inputs, tmp_path):
     one = worker("HANGING")
-    one.open(inputs, 4, 1, tmp_path)
+    one.open(inputs, 1, tmp_path, after(5))
     one._timeout_s = 1
     with pytest.raises(WorkerTimeoutError, match="row did not answer within 1 s"):
         one.turn(0, 50_000_000)
@@ -73,12 +78,12 @@ def test_a_hang_is_a_timeout_and_the_process_is_gone(inputs, tmp_path):
 
 def test_a_row_that_grows_past_its_limit_is_killed(inputs, tmp_path):
     with pytest.raises(WorkerMemoryError, match="more than its limit of 400 MiB"):
-        worker("HUNGRY", memory_limit_mib=400).open(inputs, 1, 1, tmp_path)
+        worker("HUNGRY", memory_limit_mib=400).open(inputs, 1, tmp_path, after(2))
 
 
 def test_a_worker_killed_from_outside_says_so(inputs, tmp_path):
     one = worker("WELL_BEHAVED")
-    one.open(inputs, 1, 1, tmp_path)
+    one.open(inputs, 1, tmp_path, after(2))
     os.kill(one.pid, signal.SIGKILL)
     with pytest.raises(WorkerError, match="SIGKILL"):
         one.turn(0, 1)
@@ -87,7 +92,7 @@ def test_a_worker_killed_from_outside_says_so(inputs, tmp_path):
 
 def test_a_runtime_that_raises_is_an_error_in_one_line(inputs, tmp_path):
     with pytest.raises(WorkerError) as raised:
-        worker("NO_SUCH_RUNTIME").open(inputs, 1, 1, tmp_path)
+        worker("NO_SUCH_RUNTIME").open(inputs, 1, tmp_path, after(2))
     assert "NO_SUCH_RUNTIME" in str(raised.value) and "\n" not in str(raised.value)
 
 
