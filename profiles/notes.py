@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from keronyx.profiles import conduct, stats, wording
 from keronyx.profiles.ranking import Ranking, Standing, parity_failed
@@ -147,12 +147,14 @@ def environment(report: Report) -> str:
     return " · ".join(wording.clean(part) for part in parts if part)
 
 
-def words(found: tuple[Ranking, ...], label: Callable[[Row], str]) -> tuple[tuple[str, str], ...]:
-    """What the column headers and verdicts mean, with the margin this run allows."""
+def words(
+    found: tuple[Ranking, ...], label: Callable[[Row], str], columns: Collection[str]
+) -> tuple[tuple[str, str], ...]:
+    """What the column headers and verdicts mean, with the margin this run allows. `columns` are keys of those shown."""
     margin = max((ranking.margin for ranking in found), default=stats.MARGIN)
     names = {label(ranking.reference) for ranking in found if ranking.reference is not None}
     reference = names.pop() if len(names) == 1 else "the reference"
-    return (
+    meanings = (
         ("median [95 %]", "over rounds, with its order-statistic interval; a round counts by the median of its calls"),
         (
             f"vs {reference}",
@@ -171,6 +173,8 @@ def words(found: tuple[Ranking, ...], label: Callable[[Row], str]) -> tuple[tupl
         ("parity", f"99th percentile of the error over the RMS of {_parity_reference(found)}, worst output"),
         ("A/A'", f"{reference} timed a second time in every round, against itself: the truth is 1"),
     )
+    hidden = {word for word, column in (("items/s", "items_per_s"), ("callers", "callers")) if column not in columns}
+    return tuple((word, meaning) for word, meaning in meanings if word not in hidden)
 
 
 def _parity_reference(found: tuple[Ranking, ...]) -> str:

@@ -11,6 +11,7 @@ from keronyx.types import Runtime, setting_name
 PRECISION = "fp32"
 
 LEAST_PROCESS_SETS, MOST_PROCESS_SETS = 3, 5
+LEAST_ROUNDS_IN_SET = 6
 
 REFERENCES = ("tf-graph/cpu", "tf-eager/cpu")
 """Rows that ratios are taken to, first one present: what a TensorFlow user runs today."""
@@ -36,13 +37,13 @@ def row_id(
     return f"{runtime.name}/{runtime.provider}/{precision}/{setting_name(batch, threads, concurrency)}"
 
 
-def process_sets(budget_s: float, startup_s: float) -> int:
+def process_sets(budget_s: float, startup_s: float, max_rounds: int) -> int:
     """How many sets of fresh processes a run is divided into: 3 to 5, or 1 when starting them again is too dear.
 
     Fewer than three tell nothing of the spread between processes. All starts after the first may take a third of the
-    budget.
+    budget, and each set has rounds enough for an interval.
     """
-    bears = 1 + int(budget_s / 3 / max(startup_s, 1e-3))
+    bears = min(1 + int(budget_s / 3 / max(startup_s, 1e-3)), max_rounds // LEAST_ROUNDS_IN_SET)
     return min(bears, MOST_PROCESS_SETS) if bears >= LEAST_PROCESS_SETS else 1
 
 

@@ -130,7 +130,7 @@ def build(report: Report) -> Table:
         notes=notes.remarks(report, label),
         exports=notes.exports(report),
         environment=notes.environment(report),
-        words=notes.words(found, label),
+        words=notes.words(found, label, {column.key for column in columns}),
         rankings=found,
         report=report,
     )

@@ -68,7 +68,7 @@ def image_folder(content):
         ("profile unet:16 --batch 0", 2, "--batch must be a whole number above zero"),
         ("profile unet:16 --image-size 320", 2, "HEIGHTxWIDTH"),
         ("profile unet:16 --rounds 0", 2, "Invalid value"),
-        ("profile unet:16 --threads -1", 2, "Invalid value"),
+        ("profile unet:16 --threads -1", 2, "--threads must be a whole number above zero"),
         ("profile unet:16 --frobnicate", 2, "No such option"),
         ("profile unet:16 enet:16 -o x.html", 2, "several models"),
         ("profile unet:16 -o x.pdf", 2, ".html"),
@@ -197,7 +197,7 @@ def test_several_batches_and_json(segmenter_copy, run):
     code, out, _ = run("profile", "net.keras", *QUICK, "--batch", "1,2,2", "--json", "-o", "r.json")
     assert code == 0 and json.loads(out) == json.loads(Path("r.json").read_text())
     report = store.load("r.json")
-    assert [row.batch for row in report.rows] == [1, 2] and set(report.control) == {1, 2}
+    assert [row.batch for row in report.rows] == [1, 2] and set(report.control) == {"b1", "b2"}
     assert all(row.status is Status.OK and row.parity.outputs[0].typical < 1e-4 for row in report.rows)
 
 

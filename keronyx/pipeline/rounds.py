@@ -69,17 +69,20 @@ def take_sets(sides: Mapping[str, SettingRun], startup_s: float) -> None:
     if any(run.reference is None for run in sides.values()):
         return
     budget_s, begun = lead.budget_s(), time.perf_counter_ns()
-    sets = lead.options.processes or plan.process_sets(budget_s, startup_s)
+    most = lead.options.max_rounds - len(lead.measured.rounds)
+    sets = lead.options.processes or plan.process_sets(budget_s, startup_s, most)
     for number in range(1, sets + 1):
         elapsed_s = (time.perf_counter_ns() - begun) / 1e9
         ends_s = elapsed_s + (budget_s - elapsed_s) / (sets - number + 1)
+        done = len(lead.measured.rounds)
         if number > 1:
+            if done >= lead.options.max_rounds:
+                return
             for run in sides.values():
                 run.close()
             for run in sides.values():
                 run.open_all()
         left_s = max(ends_s - (time.perf_counter_ns() - begun) / 1e9, 0.0)
-        done = len(lead.measured.rounds)
         most = done + -(-(lead.options.max_rounds - done) // (sets - number + 1))
         if not _take_rounds(sides, lead, left_s, most):
             return

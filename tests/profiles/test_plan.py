@@ -7,8 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from keronyx.errors import UsageError
+from keronyx.profiles import plan
 from keronyx.profiles.plan import choose, reference_row, row_id
-from keronyx.runtime import RUNTIMES
+from keronyx.runtime import RUNTIMES, find
 
 
 def ids(chosen):
@@ -57,3 +58,26 @@ def test_row_ids_hold_runtime_provider_precision_and_batch():
 )
 def test_ratios_are_taken_to_what_a_tensorflow_user_runs_today(rows, reference):
     assert reference_row(rows) == reference
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "startup_s", "rounds", "sets"),
+    [
+        (60, 45, 400, 1),  # seven runtimes of a large network
+        (60, 11, 400, 1),  # two sets would tell nothing
+        (60, 10, 400, 3),
+        (60, 2, 400, 5),
+        (60, 0, 400, 5),
+        (600, 45, 400, 5),
+        (60, 2, 17, 1),
+        (60, 2, 18, 3),
+        (1e-9, 2, 400, 1),
+    ],
+)
+def test_fresh_processes_are_started_as_often_as_a_third_of_the_budget_pays_for(budget_s, startup_s, rounds, sets):
+    assert plan.process_sets(budget_s, startup_s, rounds) == sets
+
+
+def test_ids_name_threads_and_callers_only_where_they_differ():
+    assert plan.row_id(find("ort", "cpu"), 8, threads=2, concurrency=4) == "ort/cpu/fp32/b8/t2/c4"
+    assert plan.row_id(find("ort", "cpu"), 1, concurrency=1) == "ort/cpu/fp32/b1"
