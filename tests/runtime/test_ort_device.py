@@ -153,6 +153,21 @@ def test_a_call_that_returns_before_its_answer_is_there_is_found_out(device: Dev
     assert measured(Session(device, tardy=700)).sync_ns == (700,) * 5
 
 
+def test_no_call_lets_the_python_package_look_in_vain_for_a_graph_id(device: Device) -> None:
+    session = Session(device)
+    asked: list[str] = []
+    for native in (session.native, session.graph):
+        call = native.run_with_iobinding
+
+        def recorded(binding: Any, options: Any, call: Any = call) -> None:
+            asked.append(options.get_run_config_entry("gpu_graph_id"))  # raises where there is none: 35 us a call
+            call(binding, options)
+
+        native.run_with_iobinding = recorded  # type: ignore[method-assign]
+    found = measured(session)
+    assert found.graph_ns and found.submit_ns and set(asked) == {"0"}
+
+
 def test_the_parts_take_turns(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     call = ort_device._Findings._call
