@@ -125,13 +125,18 @@ def estimate(values: Sequence[float], level: float | None = None) -> Estimate | 
     return None if centre is None else Estimate(centre, median_interval(values, level), len(values))
 
 
+def claimable(n: int, q: float) -> bool:
+    """Whether `n` samples are enough to claim their `q`-th percentile (see `percentile`)."""
+    return n > 0 and 1 - (q / 100) ** n >= LEVEL
+
+
 def percentile(values: Sequence[float], q: float) -> float | None:
     """The `q`-th percentile (q in 50..100, linear interpolation), or None when there are too few samples to claim it.
 
     The largest of n samples lies above the percentile with probability 1 - (q/100)**n; below 95 % there is no upper
     bound for it, so it is refused: n >= 29 for p90, 59 for p95, 299 for p99.
     """
-    if not len(values) or 1 - (q / 100) ** len(values) < LEVEL:
+    if not claimable(len(values), q):
         return None
     return float(np.percentile(np.asarray(values, dtype=float), q))
 
