@@ -6,6 +6,7 @@ bfloat16, and the row says fp32. Everything else is its default.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,14 +33,19 @@ class OpenVino:
 
 
 class OpenVinoSession:
-    """A compiled model and one infer request."""
+    """A compiled model, and an infer request for each thread that calls.
+
+    A request that several threads share answers one with another's outputs, without an error. Requests share the
+    weights and, by OpenVINO's default for one processor, one stream, which serves one of them at a time.
+    """
 
     def __init__(self, request: SessionRequest) -> None:
         import openvino
 
         settings = {"INFERENCE_NUM_THREADS": request.threads, "INFERENCE_PRECISION_HINT": "f32"}
         self._compiled = openvino.Core().compile_model(request.path, "CPU", settings)
-        self._request = self._compiled.create_infer_request()
+        self._own = threading.local()
+        self._own.request = self._compiled.create_infer_request()
         inputs = [self._compiled.input(spec.name) for spec in request.spec.inputs]
         self._outputs = [self._compiled.output(spec.name) for spec in request.spec.outputs]
         self._inputs = inputs
@@ -50,7 +56,10 @@ class OpenVinoSession:
         """Nothing: OpenVINO compiles while it loads."""
 
     def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        results = self._request.infer(dict(zip(self._inputs, inputs, strict=True)))
+        own = self._own
+        if not hasattr(own, "request"):
+            own.request = self._compiled.create_infer_request()
+        results = own.request.infer(dict(zip(self._inputs, inputs, strict=True)))
         return [results[port] for port in self._outputs]
 
     def placement(self) -> Placement:
