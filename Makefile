@@ -19,6 +19,7 @@ lint: $(VENV)/.ready-dev
 
 bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/floor.py
 	$(BIN)/python benchmarks/export_memory.py
 
 docs: $(VENV)/.ready-dev
