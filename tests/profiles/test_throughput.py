@@ -54,6 +54,20 @@ def test_percentiles_come_from_enough_requests_alone(q, least):
     assert throughput.latency_percentile(fewer, q) is None
 
 
+@pytest.mark.parametrize("typical_ns", [20_000, MS, 1000 * MS])
+@pytest.mark.parametrize("q", [50, 90, 95, 99])
+def test_percentiles_of_many_requests_are_numpys_to_three_digits(q, typical_ns):
+    values = np.random.default_rng(q).lognormal(np.log(typical_ns), 0.3, 20_000).astype(int)
+    found = throughput.latency_percentile(row([tuple(map(int, values))]), q)
+    assert found == pytest.approx(float(np.percentile(values, q)) / 1e6, rel=1.5e-3)
+
+
+def test_a_latency_beyond_the_histograms_range_counts_as_its_end():
+    hour_ms = 3_600_000
+    assert throughput.latency_percentile(row([(10**18,) * 30]), 90) == pytest.approx(hour_ms, rel=1e-3)
+    assert throughput.histogram(Samples(wall_ns=((10**18,) * 30,))).get_total_count() == 30
+
+
 @given(st.lists(st.integers(0, 2**62), max_size=80))
 def test_odd_values_never_raise(values):
     one = row([tuple(values)])
