@@ -8,12 +8,13 @@ from xml.etree import ElementTree
 
 from keronyx.errors import UsageError
 from keronyx.profiles import wording
-from keronyx.profiles.compare import Change, Changes
+from keronyx.profiles.compare import Change, Changes, few_processes, interleaved
 from keronyx.profiles.render import markdown_text
 from keronyx.profiles.stats import Comparison
 
 HEADER = ("row", "old ms [95 %]", "new ms [95 %]", "new / old", "verdict")
-ADVICE = "Runs made apart differ by process and hour as well; for small differences profile both models in one run."
+ADVICE = "Runs made apart differ by process and hour as well: for small differences measure both with compare --live."
+INTERLEAVED = "Measured interleaved: each ratio compares the same rounds of both."
 
 
 def text(changes: Changes) -> str:
@@ -103,4 +104,11 @@ def _notes(changes: Changes) -> list[str]:
         if rows:
             notes.append(f"only in the {name} run: {wording.clean(', '.join(rows))}")
     notes.append(f"equivalent: within {100 * changes.margin:.1f} %")
+    if interleaved(changes.old, changes.new):
+        return [*notes, INTERLEAVED]
+    few = [name for name, run in (("old", changes.old), ("new", changes.new)) if few_processes(run)]
+    if few:
+        notes.append(
+            f"how much fresh processes differ is not in the {' and '.join(few)} run's intervals: --processes 5"
+        )
     return [*notes, ADVICE]

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from keronyx.errors import UsageError
 from keronyx.profiles import stats
-from keronyx.profiles.ranking import Standing, parity_failed, rankings
+from keronyx.profiles.plan import LEAST_PROCESS_SETS
+from keronyx.profiles.ranking import Standing, latency_over_sets, parity_failed, rankings
 from keronyx.profiles.stats import Comparison, Estimate, Interval
 from keronyx.profiles.trust import trusted
 from keronyx.types import Environment, Report, Row
@@ -77,7 +78,15 @@ def compare(old: Report, new: Report, fail_slower: float | None = None, across_m
     paired = interleaved(old, new)
     changes = tuple(
         _change(
-            before[i], after[i], standings[0].get(i), standings[1].get(i), margin, fail_slower, bool(distrust), paired
+            (old, new),
+            before[i],
+            after[i],
+            standings[0].get(i),
+            standings[1].get(i),
+            margin,
+            fail_slower,
+            bool(distrust),
+            paired,
         )
         for i in common
     )
@@ -129,6 +138,7 @@ def independent_ratio(new: Estimate, old: Estimate) -> Estimate:
 
 
 def _change(
+    runs: tuple[Report, Report],
     before: Row,
     after: Row,
     old: Standing | None,
@@ -139,8 +149,8 @@ def _change(
     paired: bool,
 ) -> Change:
     level = math.sqrt(stats.LEVEL)
-    first = _latency(before, level) if old else None
-    second = _latency(after, level) if new else None
+    first = _latency(runs[0], before, level) if old else None
+    second = _latency(runs[1], after, level) if new else None
     problem = _worse(before, after, first, second)
     if first is None or second is None or not first.value > 0:
         return Change(before.id, first, second, None, None, problem or "not timed in both", bool(problem), None)
@@ -162,8 +172,16 @@ def _worse(before: Row, after: Row, old: Estimate | None, new: Estimate | None) 
     return ""
 
 
-def _latency(row: Row, level: float) -> Estimate | None:
-    return stats.estimate([x / 1e6 for x in stats.present(stats.round_medians(row.samples.wall_ns))], level)
+def _latency(report: Report, row: Row, level: float) -> Estimate | None:
+    return latency_over_sets(
+        row.samples, [one.process_set for one in report.rounds if one.setting == row.setting], level
+    )
+
+
+def few_processes(report: Report) -> bool:
+    """Whether a run says too little of how much fresh processes differ."""
+    sets = {(one.setting, one.process_set) for one in report.rounds}
+    return any(sum(name == setting for name, _ in sets) < LEAST_PROCESS_SETS for setting, _ in sets)
 
 
 def _standings(report: Report) -> dict[str, Standing]:

@@ -54,8 +54,11 @@ def _against_reference(standing: Standing, ranking: Ranking, label: Callable[[Ro
     if standing.comparison is Comparison.EQUIVALENT:
         return f"equivalent to {label(ranking.reference)}"
     if standing.comparison is Comparison.UNDECIDED:
+        head = f"undecided vs {label(ranking.reference)}"
+        if standing.widened:
+            return f"{head}: fresh processes differ, more of them would decide (--processes)"
         more = stats.rounds_needed(standing.ratio, ranking.margin)
-        return f"undecided vs {label(ranking.reference)}" + (f": about {more:,} more rounds" if more else "")
+        return head + (f": about {more:,} more rounds" if more else "")
     return ""
 
 
@@ -105,9 +108,13 @@ def facts(report: Report) -> str:
     parts = [" + ".join(wording.tensor(spec) for spec in model.inputs), f"{model.parameters:,} parameters"]
     if model.macs is not None:
         parts.append(f"{wording.number(2 * model.macs / 1e9, 3)} GFLOP")
-    parts.append(_plural(report.plan.threads, "thread"))
-    sets = len({(one.setting, one.process_set) for one in report.rounds})
-    parts.append(_plural(len(report.rounds), "round") + (f" in {sets} sets of processes" if sets > 1 else ""))
+    threads = sorted({row.threads or report.plan.threads for row in report.rows} or {report.plan.threads})
+    parts.append(
+        " and ".join(map(str, threads[:-1])) + (" and " if threads[1:] else "") + _plural(threads[-1], "thread")
+    )
+    sets = [one.setting for one in {(one.setting, one.process_set): one for one in report.rounds}.values()]
+    most = max((sets.count(setting) for setting in sets), default=0)
+    parts.append(_plural(len(report.rounds), "round") + (f" in {most} sets of processes" if most > 1 else ""))
     parts.append(f"{wording.seconds(report.wall_s)} s in all")
     return " · ".join(part for part in parts if part)
 

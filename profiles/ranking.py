@@ -20,13 +20,15 @@ class Standing:
     """What the samples of one timed row say.
 
     `latency` is in milliseconds, over rounds. `ratio` is its latency over the reference's (None for the reference
-    itself, or without a common round); `comparison` is the verdict of that ratio.
+    itself, or without a common round); `comparison` is the verdict of that ratio. `widened` says that its interval is
+    that between sets of processes, which more rounds of the same processes cannot narrow.
     """
 
     row: Row
     latency: Estimate
     ratio: Estimate | None
     comparison: Comparison
+    widened: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,14 @@ def ratio_over_sets(
     return _over_sets(list(logs.values()), [sets[i] for i in logs], level)
 
 
+def _widened(ratio: Estimate | None, row: Samples, reference: Samples) -> bool:
+    """Whether fresh processes differ by more than the rounds within them."""
+    within = stats.paired_ratio(row, reference)
+    if ratio is None or ratio.interval is None or within is None or within.interval is None:
+        return False
+    return ratio.interval.high / ratio.interval.low > 1.001 * within.interval.high / within.interval.low
+
+
 def _over_sets(logs: Sequence[float], sets: Sequence[int], level: float | None) -> Estimate | None:
     within = stats.estimate(logs, level)
     if within is None:
@@ -107,7 +117,7 @@ def _rank(report: Report, setting: str) -> Ranking:
         if latency is not None:
             ratio = None if row is reference else ratio_over_sets(row.samples, base, sets)
             comparison = Comparison.EQUIVALENT if row is reference else stats.compare(ratio, margin)
-            standings.append(Standing(row, latency, ratio, comparison))
+            standings.append(Standing(row, latency, ratio, comparison, _widened(ratio, row.samples, base)))
     standings = _together(standings, base, margin)
     standings.sort(key=lambda standing: standing.latency.value)
 
@@ -141,7 +151,8 @@ def _winners(
         if verdict is not Comparison.SLOWER:
             winners.append(other)
         if verdict is Comparison.UNDECIDED:
-            needed.append(stats.rounds_needed(ratio, margin))
+            widened = _widened(ratio, other.row.samples, quickest.row.samples)
+            needed.append(None if widened else stats.rounds_needed(ratio, margin))
     between = Comparison.UNDECIDED if needed else Comparison.EQUIVALENT
     known = [count for count in needed if count is not None]
     return tuple(winners), between, max(known) if known and len(known) == len(needed) else None

@@ -126,7 +126,7 @@ def build(report: Report) -> Table:
         vital_signs=vital_signs(report, found),
         columns=columns,
         lines=_lines(report, found, columns, label),
-        ships=tuple(_ship(ranking, label, is_trusted, settings > 1) for ranking in found),
+        ships=(*(_ship(ranking, label, is_trusted, settings > 1) for ranking in found), *_busiest(found, label)),
         notes=notes.remarks(report, label),
         exports=notes.exports(report),
         environment=notes.environment(report),
@@ -335,6 +335,22 @@ def _ship(ranking: Ranking, label: Callable[[Row], str], is_trusted: bool, sever
         return Ship(head, "nothing yet", (reason,))
     rows = [standing.row for standing in ranking.winners]
     return Ship(head, " or ".join(map(label, rows)), tuple(_reasons(ranking, label, is_trusted)))
+
+
+def _busiest(found: tuple[Ranking, ...], label: Callable[[Row], str]) -> tuple[Ship, ...]:
+    """Which setting serves most items per second, where there are several."""
+    rows = [standing.row for ranking in found for standing in ranking.standings if not parity_failed(standing.row)]
+    served = [(rate, row) for row in rows if (rate := throughput.items_per_second(row)) is not None]
+    if len(found) < 2 or not served:
+        return ()
+    best = max(rate.value for rate, _ in served)
+    quickest = next(rate for rate, _ in served if rate.value == best)
+    floor = quickest.interval.low if quickest.interval else best
+    chosen = [row for rate, row in served if rate.interval is None or rate.interval.high >= floor]
+    reasons = [f"{wording.milliseconds(quickest)} items/s"]
+    if len(chosen) > 1:
+        reasons.append("their intervals overlap, and settings are measured one after the other")
+    return (Ship("Most items per second", " or ".join(map(label, chosen)), tuple(reasons)),)
 
 
 def _reasons(ranking: Ranking, label: Callable[[Row], str], is_trusted: bool) -> list[str]:

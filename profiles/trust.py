@@ -108,7 +108,8 @@ def vital_signs(report: Report, found: tuple[Ranking, ...]) -> str:
             signs.append(f"tells {wording.share(ranking.margin)} apart{where}")
         busy = stats.cpu_per_wall(ranking.reference.samples) if ranking.reference is not None else None
         if busy is not None:
-            threads = f"{report.plan.threads} thread" + ("" if report.plan.threads == 1 else "s")
+            count = (ranking.reference.threads if ranking.reference is not None else None) or report.plan.threads
+            threads = f"{count} thread" + ("" if count == 1 else "s")
             signs.append(f"cpu/wall {busy:.2f} on {threads}{where}")
     steal, other = _steal(report), _other(report)
     if steal is not None:

@@ -13,7 +13,8 @@ import numpy as np
 
 from keronyx.process import Message, peak_resident_mib, serve
 from keronyx.runtime import find, scheduling
-from keronyx.runtime.load import Callers, take_concurrent_turn
+from keronyx.runtime.callers import Callers
+from keronyx.runtime.load import take_concurrent_turn
 from keronyx.runtime.nvml import Gpu
 from keronyx.runtime.proof import prove
 from keronyx.runtime.turn import settle, take_turn

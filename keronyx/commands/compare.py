@@ -9,14 +9,25 @@ from typing import Annotated
 import typer
 
 from keronyx import options, terminal
-from keronyx.commands.common import CustomObjects, Debug, Force, Quiet, Trust
+from keronyx.commands.common import CustomObjects, Debug, Force, ImageSize, Quiet, Trust
 from keronyx.commands.live import interrupted
 from keronyx.commands.live import live as measure_live
 from keronyx.commands.measuring import Manner, named
 from keronyx.errors import UsageError
 from keronyx.exit_codes import Exit
 
-LIVE_ONLY = ("providers", "runtimes", "batch", "threads", "budget", "processes", "trust", "custom_objects", "quiet")
+LIVE_ONLY = (
+    "providers",
+    "runtimes",
+    "batch",
+    "threads",
+    "budget",
+    "processes",
+    "image_size",
+    "trust",
+    "custom_objects",
+    "quiet",
+)
 
 
 def compare(
@@ -43,6 +54,7 @@ def compare(
     processes: Annotated[
         int | None, typer.Option(min=1, help="With --live: sets of fresh processes to measure in.")
     ] = None,
+    image_size: ImageSize = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help=".md, .xml (JUnit) or .txt.")
     ] = None,
@@ -74,11 +86,10 @@ def compare(
                 threads=(threads,),
                 budget_s=options.duration(budget, "--budget") if budget is not None else None,
                 processes=processes,
+                image_size=options.size(image_size),
             )
-            models = (
-                named(old, trust=trust, custom_objects=custom_objects),
-                named(new, trust=trust, custom_objects=custom_objects),
-            )
+            find = partial(named, trust=trust, custom_objects=custom_objects, image_size=asked.image_size)
+            models = (find(old), find(new))
             prepare = partial(pipeline.preparation, trust=trust, custom_objects=custom_objects)
             runs = measure_live(models, asked, prepare, Manner(False, quiet, False))
         else:

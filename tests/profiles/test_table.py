@@ -109,7 +109,7 @@ def test_rows_of_another_batch_are_not_compared(report: Report) -> None:
     built = table.build(edited(report, "openvino/cpu/fp32/1", batch=8))
     assert not cell(built, "openvino/cpu/fp32/1", "speedup")
     assert cell(built, "litert/cpu/fp32/1", "note") == "fastest"
-    assert [ship.label for ship in built.ships] == ["Ship at batch 1", "Ship at batch 8"]
+    assert [ship.label for ship in built.ships] == ["Ship at batch 1", "Ship at batch 8", "Most items per second"]
 
 
 def test_missing_reference_leaves_ratios_empty(report: Report) -> None:
