@@ -114,12 +114,12 @@ def turn(order: Message) -> Message:
         _State.gpu.begin()
     before = scheduling.read()
     if _State.callers is not None:
-        taken = take_concurrent_turn(_State.session, inputs, start, turn_ns, _State.callers)
-        calls = len(taken.wall_ns) + taken.window_calls
+        taken = take_concurrent_turn(_State.session, inputs, start, turn_ns, _State.callers, witness=look)
     else:
         taken = take_turn(_State.session, inputs, start, turn_ns, witness=look)
     waited_ns, switches = scheduling.read().since(before)
-    gpu = _State.gpu.end(calls) if _State.gpu is not None else None
+    # Several callers make calls that nobody counts, so the energy of one of them is not known.
+    gpu = _State.gpu.end(calls) if _State.gpu is not None and _State.callers is None else None
     settle()
     return asdict(replace(taken, waited_ns=waited_ns, switches=switches, gpu=gpu))
 
