@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: profile test lint bench docs clean
+.PHONY: profile test lint bench bench-measuring docs clean
 .DELETE_ON_ERROR:
 
 profile: $(VENV)/.ready
@@ -21,6 +21,9 @@ bench: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/floor.py
 	$(BIN)/python benchmarks/export_memory.py
+
+bench-measuring: $(VENV)/.ready-dev
+	$(BIN)/python benchmarks/measuring.py
 
 docs: $(VENV)/.ready-dev
 	$(BIN)/python docs/generate.py
