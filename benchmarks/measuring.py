@@ -68,8 +68,8 @@ def arguments() -> argparse.Namespace:
 
 
 def exported(network: str, image_size: str, target: Path) -> Path:
-    command = [sys.executable, str(ROOT / "cli.py"), "export", network, "--image-size", image_size, "-o", str(target)]
-    subprocess.run([*command, "--quiet"], check=True, stdout=subprocess.DEVNULL)
+    export = [sys.executable, str(ROOT / "cli.py"), "export", network, "--image-size", image_size, "-o", str(target)]
+    subprocess.run([*export, "--quiet"], check=True, stdout=subprocess.DEVNULL)
     return target
 
 
@@ -103,10 +103,18 @@ def said_of(asked: argparse.Namespace, made: Terms, trials: list[Trial], machine
     return [
         f"{len(trials)} trials of {made.rounds} rounds in {sets} sets of processes; {network}, ONNX Runtime on the CPU"
         f", {threads}, {latency:.1f} ms a call" + ("" if len(trials) == asked.trials else f" ({asked.trials} wanted)"),
-        f"`{' '.join(['python', 'benchmarks/measuring.py', *sys.argv[1:]])}` at commit {commit()}",
+        f"`{command(asked)}` at commit {commit()}",
         f"{machine.cpu}, {machine.usable_cores} of {machine.logical_cores} cores, load {machine.load_1min:.1f} before, "
         f"{machine.os}, {', '.join(versions)}",
     ]
+
+
+def command(asked: argparse.Namespace) -> str:
+    """What repeats this run, whatever was done with its figures; an export by its folder's name alone."""
+    named = f"--network {asked.network} --image-size {asked.image_size}"
+    source = f"--export {asked.export.name}" if asked.export else named
+    terms_of = f"--trials {asked.trials} --rounds {asked.rounds} --threads {asked.threads}"
+    return f"python benchmarks/measuring.py {terms_of} {source}"
 
 
 def commit() -> str:

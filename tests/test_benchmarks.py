@@ -200,6 +200,16 @@ def test_the_table_says_share_interval_and_bound(load):
     assert not any("|" in word for line in lines for word in line)
 
 
+def test_the_page_names_what_repeats_the_run_and_no_path(load):
+    asked = SimpleNamespace(
+        trials=2, rounds=6, threads=1, network="enet", image_size="96x120", export=Path("/home/me/enet"), json="/tmp/x"
+    )
+    command = load("measuring").command(asked)
+    assert command == "python benchmarks/measuring.py --trials 2 --rounds 6 --threads 1 --export enet"
+    asked.export = None
+    assert load("measuring").command(asked).endswith("--network enet --image-size 96x120")
+
+
 # --- the real thing ---------------------------------------------------------------------------------------------------
 
 
