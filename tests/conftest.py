@@ -1,4 +1,4 @@
-"""Two tiny networks, exported once for the whole test run."""
+"""Two tiny networks, exported once for the whole test run; runs of fake runtimes instead of real ones."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from keronyx.types import Missing
 
 HERE = Path(__file__).parent
 
@@ -60,3 +62,47 @@ def dynamic_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def segmenter_copy(segmenter_export: Path, tmp_path: Path) -> Path:
     """An export folder of one's own to write to."""
     return Path(shutil.copytree(segmenter_export, tmp_path / "segmenter"))
+
+
+@dataclasses.dataclass(frozen=True)
+class FakeByName:
+    """A runtime of keronyx.runtime.fake, by the name that its worker finds it under."""
+
+    attribute: str
+    provider: str = "cpu"
+    lacks: Missing | None = None
+    artifacts: tuple[str, ...] = ("keras",)
+    package: str = "numpy"
+
+    @property
+    def name(self) -> str:
+        return f"keronyx.runtime.fake:{self.attribute}"
+
+    def missing(self) -> Missing | None:
+        return self.lacks
+
+
+class Fakes:
+    """Called with names in keronyx.runtime.fake, makes runs use these runtimes alone.
+
+    The answers of the reference come from the first of them, without TensorFlow.
+    """
+
+    of = FakeByName
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *runtimes: str | FakeByName) -> None:
+        from keronyx import pipeline
+        from keronyx.pipeline import answers, live, resume
+
+        used = tuple(FakeByName(one) if isinstance(one, str) else one for one in runtimes)
+        for module in (pipeline, sys.modules[live.__module__], sys.modules[resume.__module__]):
+            self._monkeypatch.setattr(module, "RUNTIMES", used)
+        self._monkeypatch.setattr(answers, "find", lambda name, provider: used[0])
+
+
+@pytest.fixture
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Fakes:
+    return Fakes(monkeypatch)

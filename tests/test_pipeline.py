@@ -22,14 +22,16 @@ from keronyx.errors import (
     WorkerError,
     WorkerTimeoutError,
 )
-from keronyx.pipeline import ProfileOptions, Silent, answers, opening, preparation, profile, resolve, sources
+from keronyx.pipeline import ProfileOptions, Silent, opening, preparation, profile, resolve, sources
 from keronyx.pipeline.opening import failed
 from keronyx.pipeline.placing import judge_placement
 from keronyx.profiles.ranking import rankings
 from keronyx.runtime import RUNTIMES
 from keronyx.types import Missing, Placement, Row, Status, Verdict
 
-OPTIONS = ProfileOptions(runtimes=("ort", "litert"), max_rounds=3, budget_s=20, timeout_s=120, threads=(1,), processes=1)
+OPTIONS = ProfileOptions(
+    runtimes=("ort", "litert"), max_rounds=3, budget_s=20, timeout_s=120, threads=(1,), processes=1
+)
 
 
 def of(export: Path, options=OPTIONS, progress=None):
@@ -160,42 +162,13 @@ def test_cuda_without_libraries_is_unavailable_not_cpu(whole):
 # --- faults in a run
 
 
-@dataclasses.dataclass(frozen=True)
-class Fake:
-    """A runtime of keronyx.runtime.fake, by the name that its worker finds it under."""
-
-    attribute: str
-    provider: str = "cpu"
-    lacks: Missing | None = None
-    artifacts: tuple[str, ...] = ("keras",)
-    package: str = "numpy"
-
-    @property
-    def name(self) -> str:
-        return f"keronyx.runtime.fake:{self.attribute}"
-
-    def missing(self):
-        return self.lacks
-
-
-@pytest.fixture
-def fakes(monkeypatch):
-    """Profile with these runtimes; the answers of the reference come from the WELL_BEHAVED one, without TensorFlow."""
-
-    def use(*runtimes):
-        monkeypatch.setattr(pipeline, "RUNTIMES", runtimes)
-        monkeypatch.setattr(answers, "find", lambda name, provider: runtimes[0])
-
-    return use
-
-
 ALL = dataclasses.replace(OPTIONS, runtimes=None)
 
 
 @pytest.mark.slow
 def test_one_row_that_crashes_hangs_or_eats_the_memory_costs_itself_alone(fakes, segmenter_export):
     kinds = ("WELL_BEHAVED", "CRASHING", "HANGING", "HUNGRY", "CRASHING_AT_ONCE")
-    fakes(*map(Fake, kinds), Fake("GPU", "cuda", Missing("libcuda.so.1 not found", "install the driver")))
+    fakes(*kinds, fakes.of("GPU", "cuda", Missing("libcuda.so.1 not found", "install the driver")))
     options = dataclasses.replace(ALL, providers=("cpu", "cuda"), timeout_s=4, memory_limit_mib=700)
     found = rows(of(segmenter_export, options))
     said = {name: (one.status, one.reason) for name, one in found.items()}
@@ -210,13 +183,13 @@ def test_one_row_that_crashes_hangs_or_eats_the_memory_costs_itself_alone(fakes,
 
 @pytest.mark.slow
 def test_when_no_row_can_run_the_report_says_so(fakes, segmenter_export):
-    fakes(Fake("CRASHING_AT_ONCE"))
+    fakes("CRASHING_AT_ONCE")
     report = of(segmenter_export, ALL)
     assert report.stopped == "no row can run" and report.rows[0].status is Status.FAILED and report.control == {}
 
 
 def test_no_process_to_be_had_costs_the_row_not_the_run(fakes, segmenter_export, monkeypatch):
-    fakes(Fake("WELL_BEHAVED"))
+    fakes("WELL_BEHAVED")
 
     def none_left(*_):
         raise OSError(11, "Resource temporarily unavailable")
@@ -228,7 +201,7 @@ def test_no_process_to_be_had_costs_the_row_not_the_run(fakes, segmenter_export,
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["starting keronyx.runtime.fake:CRASHING", "measuring", "2", "checking"])
 def test_ctrl_c_in_any_phase_leaves_a_report_of_what_was_measured(when, fakes, segmenter_export):
-    fakes(Fake("WELL_BEHAVED"), Fake("CRASHING"), Fake("GPU", "cuda", Missing("no GPU", "")))
+    fakes("WELL_BEHAVED", "CRASHING", fakes.of("GPU", "cuda", Missing("no GPU", "")))
 
     class Strike(Silent):
         struck = False
@@ -275,7 +248,7 @@ def children() -> list[str]:
 
 @pytest.mark.slow
 def test_ctrl_c_before_any_row_is_the_callers_business(fakes, segmenter_export):
-    fakes(Fake("WELL_BEHAVED"))
+    fakes("WELL_BEHAVED")
 
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -286,7 +259,7 @@ def test_ctrl_c_before_any_row_is_the_callers_business(fakes, segmenter_export):
 
 @pytest.mark.slow
 def test_a_later_batch_that_fails_or_is_interrupted_does_not_cost_the_first(fakes, segmenter_export, monkeypatch):
-    fakes(Fake("WELL_BEHAVED"))
+    fakes("WELL_BEHAVED")
     progress = Silent()
     exported = preparation(segmenter_export, None, progress)(1, ("keras",))
     make = opening.inputs.make
@@ -306,7 +279,7 @@ def test_a_later_batch_that_fails_or_is_interrupted_does_not_cost_the_first(fake
 
 
 def test_an_artifact_that_could_not_be_made_is_a_failed_row(fakes, segmenter_export):
-    fakes(Fake("WELL_BEHAVED", artifacts=("onnx",)), Fake("GPU", artifacts=("saved_model",)))
+    fakes(fakes.of("WELL_BEHAVED", artifacts=("onnx",)), fakes.of("GPU", artifacts=("saved_model",)))
     progress = Silent()
     exported = preparation(segmenter_export, None, progress)(1, ("keras",))
     without = dataclasses.replace(
