@@ -463,3 +463,61 @@ def test_ctrl_c_leaves_the_terminal_sane(segmenter_copy, tmp_path):
     assert "\x1b[?25l" in seen and seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
     colours = re.findall(r"\x1b\[([\d;]*)m", seen)
     assert not colours or colours[-1] in ("0", "")
+
+
+# --- resuming and live comparison
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("profile --resume run.json --batch 2", "--batch is settled by the run"),
+        ("profile --resume run.json --data photos", "--data is settled by the run"),
+        ("profile --resume run.json unet enet", "several sources"),
+        ("profile --resume missing.json", "is not a file"),
+        ("profile unet --concurrency 0", "--concurrency must be a whole number above zero"),
+        ("profile unet --threads 1,x", "--threads must be a whole number above zero"),
+        ("profile unet --processes 0", "Invalid value"),
+        ("compare run.json run.json --budget 5s", "--budget is for measuring"),
+        ("compare --live unnet unet", "did you mean unet"),
+        ("compare --live unet unet --runtimes otr", "ort"),
+        ("compare --live unet unet --batch 1,2", "--batch must be a whole number"),
+    ],
+)
+def test_resuming_and_live_comparison_refuse_what_contradicts_them(line, said, run, report):
+    store.save(report, "run.json")
+    before = Path("run.json").read_bytes()
+    code, out, err = run(*line.split())
+    assert code in (Exit.ERROR, Exit.USAGE) and said in err and not out and "Traceback" not in err
+    assert Path("run.json").read_bytes() == before and not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_a_run_is_resumed_in_its_own_files(segmenter_copy, run):
+    shutil.copy(segmenter_copy / "model.keras", "net.keras")
+    assert run("profile", "net.keras", *QUICK, "-o", "run.html")[0] == Exit.DONE
+    page = Path("run.html").read_bytes()
+    more = ["profile", "--resume", "run.json", "--rounds", "2", "--processes", "1", "--quiet"]
+    code, out, err = run(*more)
+    assert code == Exit.DONE, err
+    assert "5 rounds in 2 sets of processes" in out and "resumed 20" in out
+    assert len(store.load("run.json").rows[0].samples.wall_ns) == 5
+    assert Path("run.html").read_bytes() != page
+    code, _, err = run(*more, segmenter_copy, "-o", "other.html")
+    assert code == Exit.DONE, err
+    assert len(store.load("other.json").rounds) == 7 and len(store.load("run.json").rounds) == 5
+    assert run(*more, "-o", "other.html")[0] == Exit.ERROR  # it exists
+    Path("net.keras").unlink()
+    code, _, err = run(*more)
+    assert code == Exit.ERROR and "net.keras" in err and len(store.load("run.json").rounds) == 5
+
+
+@pytest.mark.slow
+def test_live_comparison_measures_both_and_keeps_both_runs(segmenter_copy, run):
+    line = ["compare", "--live", segmenter_copy, segmenter_copy, "--runtimes", "ort", "--threads", "1"]
+    code, out, err = run(*line, "--budget", "3s", "--processes", "1", "--quiet", "-o", "out/c.md")
+    assert code in (Exit.DONE, Exit.UNTRUSTED), err
+    assert "ort/cpu/fp32/b1" in out and "Measured interleaved" in out and "| ort/cpu" in Path("out/c.md").read_text()
+    first, second = (store.load(path) for path in sorted(Path("runs").glob("live-*.json")))
+    assert first.interleaved == second.interleaved != "" and first.rounds == second.rounds
+    assert err.count("runs/live-") == 2
