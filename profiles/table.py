@@ -126,7 +126,7 @@ def build(report: Report) -> Table:
         vital_signs=vital_signs(report, found),
         columns=columns,
         lines=_lines(report, found, columns, label),
-        ships=(*(_ship(ranking, label, is_trusted, settings > 1) for ranking in found), *_busiest(found, label)),
+        ships=(*(_ship(one, label, is_trusted, settings > 1) for one in _chosen_from(found)), *_busiest(found, label)),
         notes=notes.remarks(report, label),
         exports=notes.exports(report),
         environment=notes.environment(report),
@@ -161,7 +161,7 @@ def _columns(report: Report, found: tuple[Ranking, ...], precision: bool) -> tup
         Column("steady_after", "steady", "calls", "right", keep=6),
         Column("peak_rss_mib", "RSS MiB", "MiB", "right", keep=2),
         Column("artifact_mib", "file MiB", "MiB", "right", keep=5),
-        Column("outliers", "outliers", "", keep=8),
+        Column("outliers", "outliers", "", "right", keep=8),
         Column("parity", "parity"),
         Column("note", "note"),
     )
@@ -261,7 +261,9 @@ def _steady(row: Row, context: _Context) -> Cell:
 
 
 def _outliers(row: Row, context: _Context) -> Cell:
-    return _text(outliers.describe(outliers.label(stats.calls(row.samples.wall_ns))))
+    found = outliers.label(stats.calls(row.samples.wall_ns))
+    count = found.low_severe + found.low_mild + found.high_mild + found.high_severe
+    return Cell(f"{count} of {found.n}" if count else "", outliers.describe(found))
 
 
 def _cpu_per_wall(row: Row, context: _Context) -> Cell:
@@ -335,6 +337,12 @@ def _ship(ranking: Ranking, label: Callable[[Row], str], is_trusted: bool, sever
         return Ship(head, "nothing yet", (reason,))
     rows = [standing.row for standing in ranking.winners]
     return Ship(head, " or ".join(map(label, rows)), tuple(_reasons(ranking, label, is_trusted)))
+
+
+def _chosen_from(found: tuple[Ranking, ...]) -> tuple[Ranking, ...]:
+    """Settings with something to choose from: not those where a sweep went on for the reference alone."""
+    alone = [one for one in found if [s.row for s in one.standings] == [one.reference]]
+    return found if len(alone) == len(found) else tuple(one for one in found if one not in alone)
 
 
 def _busiest(found: tuple[Ranking, ...], label: Callable[[Row], str]) -> tuple[Ship, ...]:

@@ -98,19 +98,23 @@ def _other(report: Report) -> float | None:
     return stats.median([one.other for one in report.rounds if math.isfinite(one.other)])
 
 
+def _of_control(ranking: Ranking, threads: int) -> list[str]:
+    """What the A/A' control of a run of one setting says, and how busy its reference kept the CPU."""
+    signs = [f"A/A' {wording.ratio(ranking.control, '', 4)}", f"tells {wording.share(ranking.margin)} apart"]
+    busy = stats.cpu_per_wall(ranking.reference.samples) if ranking.reference is not None else None
+    if busy is not None:
+        signs.append(f"cpu/wall {busy:.2f} on {threads} thread" + ("" if threads == 1 else "s"))
+    return signs
+
+
 def vital_signs(report: Report, found: tuple[Ranking, ...]) -> str:
     """The figures behind the verdict: `A/A' 1.004 [0.991, 1.020] · cpu/wall 1.94 on 2 threads · steal 0.1 %`."""
-    signs = []
-    for ranking in found:
-        where = f" ({ranking.setting})" if len(found) > 1 else ""
-        if ranking.control is not None:
-            signs.append(f"A/A' {wording.ratio(ranking.control, '', 4)}{where}")
-            signs.append(f"tells {wording.share(ranking.margin)} apart{where}")
-        busy = stats.cpu_per_wall(ranking.reference.samples) if ranking.reference is not None else None
-        if busy is not None:
-            count = (ranking.reference.threads if ranking.reference is not None else None) or report.plan.threads
-            threads = f"{count} thread" + ("" if count == 1 else "s")
-            signs.append(f"cpu/wall {busy:.2f} on {threads}{where}")
+    controlled = [ranking for ranking in found if ranking.control is not None]
+    if len(found) > 1:
+        apart = ", ".join(f"{ranking.setting} {wording.share(ranking.margin)}" for ranking in controlled)
+        signs = [f"tells apart: {apart}"] if apart else []
+    else:
+        signs = [sign for ranking in controlled for sign in _of_control(ranking, report.plan.threads)]
     steal, other = _steal(report), _other(report)
     if steal is not None:
         signs.append(f"steal {wording.share(steal)}")

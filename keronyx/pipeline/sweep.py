@@ -52,7 +52,7 @@ def still_gaining(
     batch = now.rows[0].batch
     said = [
         f"{wording.clean(name)}/{provider}: no larger batch tried, "
-        f"{batch} brought {wording.share(gain)} more items per second"
+        f"{batch} brought {wording.share(abs(gain))} {'more' if gain > 0 else 'fewer'} items per second"
         for (name, provider), gain in ended.items()
         if not any((one.name, one.provider) == (name, provider) for one in kept)
     ]
