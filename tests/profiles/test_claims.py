@@ -211,7 +211,7 @@ def test_a_ten_percent_slowdown_is_found_within_20_rounds_and_never_the_wrong_wa
 
 
 def test_a_busy_host_hides_a_ten_percent_slowdown_from_wall_time_and_not_from_cpu_time():
-    """Within 20 rounds, whose wall times are held up by a quarter on average."""
+    """Within 20 rounds, which the host makes longer by almost a third on average."""
     trials, cpu, wall = 1000, [], []
     for seed in range(trials):
         samples = simulate({"ref": 30.0, "a": 33.0}, seed, 20, noise=0.02, kind=OnBusyHost).samples
