@@ -273,7 +273,7 @@ class Verdict(StrEnum):
 @dataclass(frozen=True)
 class Gate:
     """One parity check, in the order they are made: structure, finite, tensor, argmax; then those that prove that the
-    timed calls did the work: follows, complete, uncached."""
+    timed calls did the work: follows, complete, uncached, and on a GPU synchronised."""
 
     name: str
     verdict: Verdict

@@ -63,8 +63,6 @@ def _gpu(row: Row) -> str:
     latency = stats.median(stats.present(stats.round_medians(row.samples.wall_ns)))
     if row.device is not None and latency:
         parts.append(gpu_words.headline(row.device, latency))
-        if gpu_words.unsynchronised(row.device, latency):
-            parts.append("calls return before the GPU is done")
     readings = row.samples.gpu
     if clocks := gpu_words.sm_mhz(readings):
         parts.append(f"SM {clocks[0]:,}-{clocks[1]:,} MHz")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from keronyx.types import Gate, Parity, Verdict
+from keronyx.profiles import gpu_words, stats
+from keronyx.types import DeviceTimes, Gate, Parity, Samples, Verdict
 
 
 def with_proofs(parity: Parity | None, gates: Sequence[Gate]) -> Parity | None:
@@ -14,3 +15,13 @@ def with_proofs(parity: Parity | None, gates: Sequence[Gate]) -> Parity | None:
         return None
     failed = parity.verdict is Verdict.FAIL or any(gate.verdict is Verdict.FAIL for gate in gates)
     return replace(parity, verdict=Verdict.FAIL if failed else parity.verdict, gates=(*parity.gates, *gates))
+
+
+def synchronised(device: DeviceTimes | None, samples: Samples) -> tuple[Gate, ...]:
+    """Gate `synchronised`: a host-to-host call returns no earlier than the device is done. None without a device."""
+    host_ns = stats.median(stats.present(stats.round_medians(samples.wall_ns)))
+    if device is None or not device.sync_ns or not host_ns:
+        return ()
+    waited = f"the device needs {stats.median(device.sync_ns) or 0:,.0f} ns more after a call has returned"
+    failed = gpu_words.unsynchronised(device, host_ns)
+    return (Gate("synchronised", Verdict.FAIL if failed else Verdict.PASS, waited),)

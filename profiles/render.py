@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from keronyx.errors import UsageError
 from keronyx.profiles import wording
-from keronyx.profiles.table import Column, Table, Tone
+from keronyx.profiles.columns import Column
+from keronyx.profiles.table import Table, Tone
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult

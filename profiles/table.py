@@ -9,35 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from keronyx.profiles import conduct, notes, outliers, stats, throughput, wording
-from keronyx.profiles.ranking import Ranking, Standing, parity_failed, rankings
+from keronyx.profiles import notes, stats, throughput, wording
+from keronyx.profiles.columns import CELLS, NAMING, Cell, Column, Context, columns_of
+from keronyx.profiles.ranking import Ranking, parity_failed, rankings
 from keronyx.profiles.trust import trusted as trusted
 from keronyx.profiles.trust import vital_signs
 from keronyx.types import Report, Row, Status, Verdict
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column. `key` names it in CSV, unit included; `keep` is 0 for one that is always shown, and the higher it is,
-    the sooner the column is dropped where there is no room. `interval` says that its cells have `low` and `high`."""
-
-    key: str
-    header: str
-    unit: str = ""
-    align: Literal["left", "right"] = "left"
-    keep: int = 0
-    interval: bool = False
-
-
-@dataclass(frozen=True)
-class Cell:
-    """`text` for people, `value` (with the 95 % interval `low`..`high`) in the column's unit for programs."""
-
-    text: str = ""
-    value: float | str | None = None
-    low: float | None = None
-    high: float | None = None
-
 
 Tone = Literal["winner", "timed", "wrong", "absent"]
 """winner: fastest; timed: has a latency; wrong: has one, but its parity fails; absent: has none."""
@@ -98,16 +75,6 @@ class Table:
         return "TRUSTED" if self.trusted else f"NOT TRUSTED: {'; '.join(self.trust_reasons)}"
 
 
-@dataclass(frozen=True)
-class _Context:
-    """What a cell needs beside its row."""
-
-    report: Report
-    ranking: Ranking
-    standing: Standing | None
-    label: Callable[[Row], str]
-
-
 def build(report: Report) -> Table:
     """The table of a report: timed rows first (by setting, then median), all others in the order of the plan."""
     found = rankings(report)
@@ -117,7 +84,7 @@ def build(report: Report) -> Table:
         return wording.label(row, precisions > 1, settings > 1)
 
     is_trusted, reasons = trusted(report, found)
-    columns = _columns(report, found, precisions > 1)
+    columns = columns_of(report, found, precisions > 1)
     return Table(
         name=wording.clean(report.model.name),
         facts=notes.facts(report),
@@ -136,43 +103,6 @@ def build(report: Report) -> Table:
     )
 
 
-def _columns(report: Report, found: tuple[Ranking, ...], precision: bool) -> tuple[Column, ...]:
-    references = {ranking.reference.runtime for ranking in found if ranking.reference is not None}
-    versus = f"vs {wording.clean(references.pop())}" if len(references) == 1 else "vs reference"
-    columns = [Column("runtime", "runtime"), Column("provider", "provider")]
-    if precision:
-        columns.append(Column("precision", "precision"))
-    if len({row.batch for row in report.rows}) > 1:
-        columns.append(Column("batch", "batch", align="right"))
-    if any(row.threads for row in report.rows):
-        columns.append(Column("threads", "threads", align="right"))
-    if any(row.concurrency > 1 for row in report.rows):
-        columns.append(Column("callers", "callers", align="right"))
-    return (
-        *columns,
-        Column("status", "status"),
-        Column("median_ms", "median ms [95 %]", "ms", interval=True),
-        Column("speedup", versus, "x", interval=True),
-        Column("p95_ms", "p95 ms", "ms", "right", keep=4),
-        *_throughput_column(report),
-        Column("cpu_per_wall", "cpu/wall", "", "right", keep=3),
-        Column("cpu_ms", "cpu ms", "ms", "right", keep=7),
-        Column("cold_s", "cold s", "s", "right", keep=1),
-        Column("steady_after", "steady", "calls", "right", keep=6),
-        Column("peak_rss_mib", "RSS MiB", "MiB", "right", keep=2),
-        Column("artifact_mib", "file MiB", "MiB", "right", keep=5),
-        Column("outliers", "outliers", "", "right", keep=8),
-        Column("parity", "parity"),
-        Column("note", "note"),
-    )
-
-
-def _throughput_column(report: Report) -> tuple[Column, ...]:
-    """Throughput, where settings differ in it: with one setting it is the latency over again."""
-    several = len({row.setting for row in report.rows}) > 1 or any(row.concurrency > 1 for row in report.rows)
-    return (Column("items_per_s", "items/s [95 %]", "1/s", interval=True),) if several else ()
-
-
 def _lines(
     report: Report, found: tuple[Ranking, ...], columns: tuple[Column, ...], label: Callable[[Row], str]
 ) -> tuple[Line, ...]:
@@ -180,8 +110,8 @@ def _lines(
     for ranking in found:
         winners = {id(standing) for standing in ranking.winners}
         for standing in ranking.standings:
-            context = _Context(report, ranking, standing, label)
-            cells = tuple(_CELLS[column.key](standing.row, context) for column in columns)
+            context = Context(report, ranking, standing, label)
+            cells = tuple(CELLS[column.key](standing.row, context) for column in columns)
             tone: Tone = "winner" if id(standing) in winners else "timed"
             if parity_failed(standing.row):
                 tone = "wrong"
@@ -196,134 +126,11 @@ def _lines(
         message = notes.why_absent(row)
         first = said.setdefault(message, label(row))
         shorter = message if first == label(row) else f"as {first}"
-        context = _Context(report, by_setting[row.setting], None, label)
-        cells = tuple(_CELLS[column.key](row, context) if column.key in _NAMING else Cell() for column in columns)
+        context = Context(report, by_setting[row.setting], None, label)
+        cells = tuple(CELLS[column.key](row, context) if column.key in NAMING else Cell() for column in columns)
         cells = (*cells[:-1], Cell(shorter, message))
         lines.append(Line(label(row), row, cells, shorter, "absent"))
     return tuple(lines)
-
-
-# --- cells ----------------------------------------------------------------------------------------------------------
-
-
-def _text(text: str) -> Cell:
-    text = wording.clean(text)
-    return Cell(text, text)
-
-
-def _median(row: Row, context: _Context) -> Cell:
-    latency = context.standing.latency if context.standing else None
-    if latency is None:
-        return Cell()
-    interval = latency.interval
-    bounds = (interval.low, interval.high) if interval else (None, None)
-    return Cell(wording.milliseconds(latency), latency.value, *bounds)
-
-
-def _speedup(row: Row, context: _Context) -> Cell:
-    if row is context.ranking.reference:
-        return Cell("1 (reference)", 1.0)
-    if context.standing is None or context.standing.ratio is None:
-        return Cell()
-    speedup = context.standing.ratio.inverse()
-    bounds = (speedup.interval.low, speedup.interval.high) if speedup.interval else (None, None)
-    return Cell(wording.ratio(speedup), speedup.value, *bounds)
-
-
-def _threads(row: Row, context: _Context) -> int:
-    return row.threads or context.report.plan.threads
-
-
-def _p95(row: Row, context: _Context) -> Cell:
-    if row.concurrency > 1:
-        value = throughput.latency_percentile(row, 95)
-    else:
-        value = stats.percentile([call / 1e6 for call in stats.calls(row.samples.wall_ns)], 95)
-    return Cell(wording.number(value), value)
-
-
-def _items(row: Row, context: _Context) -> Cell:
-    found = throughput.items_per_second(row)
-    if found is None:
-        return Cell()
-    bounds = (found.interval.low, found.interval.high) if found.interval else (None, None)
-    return Cell(wording.milliseconds(found), found.value, *bounds)
-
-
-def _cpu_ms(row: Row, context: _Context) -> Cell:
-    value = conduct.cpu_ms(row.samples)
-    return Cell(wording.number(value), value)
-
-
-def _steady(row: Row, context: _Context) -> Cell:
-    value = conduct.calls_until_steady(row)
-    return Cell("-" if value is None else str(value), value)
-
-
-def _outliers(row: Row, context: _Context) -> Cell:
-    found = outliers.label(stats.calls(row.samples.wall_ns))
-    count = found.low_severe + found.low_mild + found.high_mild + found.high_severe
-    return Cell(f"{count} of {found.n}" if count else "", outliers.describe(found))
-
-
-def _cpu_per_wall(row: Row, context: _Context) -> Cell:
-    value = stats.cpu_per_wall(row.samples)
-    return Cell("" if value is None else f"{value:.2f}", value)
-
-
-def _cold(row: Row, context: _Context) -> Cell:
-    value = stats.cold_s(row)
-    return Cell(wording.seconds(value), value)
-
-
-def _rss(row: Row, context: _Context) -> Cell:
-    value = row.cold.peak_rss_mib if row.cold else None
-    return Cell("" if value is None else f"{value:,.0f}", value)
-
-
-def _artifact(row: Row, context: _Context) -> Cell:
-    value = None if row.artifact_bytes is None else row.artifact_bytes / 2**20
-    return Cell(wording.number(value, 3), value)
-
-
-def _parity(row: Row, context: _Context) -> Cell:
-    parity = row.parity
-    if parity is None or parity.verdict is Verdict.NOT_RUN:
-        return Cell("-", "not run")
-    if parity.verdict is Verdict.FAIL:
-        failed = ", ".join(gate.name for gate in parity.gates if gate.verdict is Verdict.FAIL)
-        return _text(f"FAIL {failed}".strip())
-    worst = max((output.typical for output in parity.outputs), default=None)
-    return _text(f"pass {wording.scientific(worst)}".strip())
-
-
-def _note(row: Row, context: _Context) -> Cell:
-    return _text(notes.about(row, context.standing, context.ranking, context.label)) if context.standing else Cell()
-
-
-_CELLS: dict[str, Callable[[Row, _Context], Cell]] = {
-    "runtime": lambda row, _: _text(row.runtime),
-    "provider": lambda row, _: _text(row.provider),
-    "precision": lambda row, _: _text(row.precision),
-    "batch": lambda row, _: Cell(str(row.batch), row.batch),
-    "threads": lambda row, context: Cell(str(_threads(row, context)), _threads(row, context)),
-    "callers": lambda row, _: Cell(str(row.concurrency), row.concurrency),
-    "status": lambda row, _: _text(row.status.value),
-    "median_ms": _median,
-    "speedup": _speedup,
-    "p95_ms": _p95,
-    "items_per_s": _items,
-    "cpu_ms": _cpu_ms,
-    "steady_after": _steady,
-    "outliers": _outliers,
-    "cpu_per_wall": _cpu_per_wall,
-    "cold_s": _cold,
-    "peak_rss_mib": _rss,
-    "artifact_mib": _artifact,
-    "parity": _parity,
-    "note": _note,
-}
-_NAMING = frozenset({"runtime", "provider", "precision", "batch", "threads", "callers", "status"})
 
 
 # --- recommendation -------------------------------------------------------------------------------------------------

@@ -214,4 +214,7 @@ def _proved(row: Row, worker: Worker) -> Row:
     if row.provider == "cpu" and row.runtime != "ort":
         return row
     row = judge_placement(replace(row, placement=worker.profile()))
-    return row if row.provider == "cpu" else replace(row, device=worker.device_times())
+    if row.provider == "cpu":
+        return row
+    device = worker.device_times()
+    return replace(row, device=device, parity=proofs.with_proofs(row.parity, proofs.synchronised(device, row.samples)))

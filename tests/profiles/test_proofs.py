@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from keronyx.profiles.proofs import with_proofs
-from keronyx.types import Gate, Parity, Verdict
+from keronyx.profiles.proofs import synchronised, with_proofs
+from keronyx.types import DeviceTimes, Gate, Parity, Samples, Verdict
 
 OWN = (Gate("structure", Verdict.PASS, "as the model has them"),)
 
@@ -32,3 +32,14 @@ def test_a_failed_proof_fails_the_row_and_a_passed_one_mends_nothing(before, pro
 
 def test_a_row_that_could_not_be_checked_stays_unchecked():
     assert with_proofs(None, [gate(Verdict.FAIL)]) is None
+
+
+@pytest.mark.parametrize(("late_ns", "verdict"), [(0, Verdict.PASS), (15_000, Verdict.PASS), (900_000, Verdict.FAIL)])
+def test_a_call_that_returns_before_the_gpu_is_done_fails(late_ns, verdict):
+    samples = Samples(wall_ns=((2_000_000,),) * 6)
+    (found,) = synchronised(DeviceTimes(sync_ns=(late_ns,) * 5), samples)
+    assert found.name == "synchronised" and found.verdict is verdict
+
+
+def test_without_a_device_nothing_is_said_of_synchronisation():
+    assert synchronised(None, Samples()) == synchronised(DeviceTimes(sync_ns=(1,)), Samples()) == ()

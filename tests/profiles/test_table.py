@@ -8,7 +8,7 @@ import pytest
 
 from keronyx.profiles import table, wording
 from keronyx.profiles.table import Line, Table
-from keronyx.types import TIMED, Report, Row, Samples, Status, Verdict
+from keronyx.types import TIMED, DeviceTimes, GpuReading, Report, Row, Samples, Status, Verdict
 
 
 def line(built: Table, row_id: str) -> Line:
@@ -188,6 +188,27 @@ def test_partial_row_says_what_ran_elsewhere(report: Report) -> None:
     note = cell(table.build(report), "ort/cuda/fp32/1", "note")
     expected = "ran elsewhere: Resize_1, Resize_2, Shape_7 and 1 more (CPUExecutionProvider 12.0 % of kernel time)"
     assert note == expected
+
+
+def on_gpu(report: Report, **device: object) -> Report:
+    """The report with a CUDA row of 150 ms that was taken apart, and what NVML said in each round."""
+    times = DeviceTimes(**{"resident_ns": (90_000_000,) * 3, "h2d_ns": (2_000_000,), "d2h_ns": (3_000_000,), **device})
+    row = next(row for row in report.rows if row.id == "ort/cuda/fp32/1")
+    reading = GpuReading(1500, 0x4, 300.0, 6000, 2)
+    samples = dataclasses.replace(row.samples, gpu=(reading,) * len(row.samples.wall_ns))
+    return edited(report, row.id, device=times, samples=samples)
+
+
+def test_the_parts_of_a_call_on_a_gpu_are_columns_and_words(report: Report) -> None:
+    built = table.build(on_gpu(report, submit_ns=(85_000_000,), graph_reason="1 node on the CPU"))
+    values = {key: cell(built, "ort/cuda/fp32/1", key) for key in ("device_ms", "h2d_ms", "d2h_ms", "submit_ms")}
+    assert values == {"device_ms": "90.00", "h2d_ms": "2.000", "d2h_ms": "3.000", "submit_ms": "85.00"}
+    assert cell(built, "ort/cuda/fp32/1", "energy_mj") == "3,000" and not cell(built, "ort/cuda/fp32/1", "graph_ms")
+    assert not cell(built, "ort/cpu/fp32/1", "device_ms")
+    note = cell(built, "ort/cuda/fp32/1", "note")
+    for said in ("launch-bound", "no CUDA graph: 1 node on the CPU", "power cap", "1,500-1,500 MHz", "3.00 J a call"):
+        assert said in note
+    assert not {"device_ms", "energy_mj"} & {column.key for column in table.build(report).columns}
 
 
 @pytest.mark.parametrize(
