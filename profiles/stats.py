@@ -286,6 +286,8 @@ def rounds_needed(ratio: Estimate | None, margin: float = MARGIN) -> int | None:
         return None
     if compare(ratio, margin) is not Comparison.UNDECIDED:
         return 0
+    if not (ratio.value > 0 and ratio.interval.low > 0):  # a clock that ticks too slowly
+        return None
     half_width = math.log(ratio.interval.high / ratio.interval.low) / 2
     distance = abs(abs(math.log(ratio.value)) - math.log1p(margin))
     if distance * math.sqrt(MOST_ROUNDS) <= half_width * math.sqrt(ratio.n):

@@ -34,15 +34,16 @@ def trusted(report: Report, found: tuple[Ranking, ...] | None = None) -> tuple[b
 
     Not trusted: an A/A' control whose interval excludes 1 by more than 2 %, is so wide that rows closer than 10 %
     cannot be told apart, or that is missing; fewer than 6 rounds;
-    a CPU row that got less than 0.7 of a CPU while its caller waited; steal above 5 % of CPU time on average, or
-    a quota that withheld so much; other processes above 10 % of CPU time in the median round.
+    a CPU row that got less than 0.7 of a CPU while its caller waited; a clock whose ticks are longer than 2 % of a
+    row's calls; steal above 5 % of CPU time on average, or a quota that withheld so much; other processes above 10 %
+    of CPU time in the median round.
     `found` are the report's rankings where they are known already.
     """
     reasons: list[str] = []
     found = rankings(report) if found is None else found
     for ranking in found:
         where = f" at {ranking.setting}" if len(found) > 1 else ""
-        reasons += [reason + where for reason in (*_control_reasons(ranking), *_starved(ranking))]
+        reasons += [reason + where for reason in (*_control_reasons(ranking), *_starved(ranking), *_coarse(ranking))]
     if not found:
         reasons.append("the report has no rows")
     steal, other = _steal(report), _other(report)
@@ -71,6 +72,28 @@ def _starved(ranking: Ranking) -> list[str]:
     if not starved:
         return []
     return [f"{wording.several(tuple(starved), 2)} (cpu/wall, at least {LEAST_CPU_PER_WALL})"]
+
+
+def _coarse(ranking: Ranking) -> list[str]:
+    """Rows whose durations the clock shows in steps too long to tell by 2 % how they differ."""
+    rows = [standing.row for standing in ranking.standings if _ticks(stats.calls(standing.row.samples.wall_ns))]
+    if not rows:
+        return []
+    labels = wording.several(tuple(wording.label(row) for row in rows), 2)
+    return [f"the clock is too coarse for {labels} (a tick at most {wording.share(stats.MARGIN)} of a call)"]
+
+
+def _ticks(calls: tuple[float, ...]) -> bool:
+    """Whether these durations repeat although the closest of those that differ lie more than 2 % of a call apart.
+
+    Where a clock of nanoseconds shows some durations twice, others lie next to each other. Of durations that are all
+    the same, one tick may be as long as they are.
+    """
+    durations = np.unique(np.asarray(calls, dtype=float))
+    if len(durations) == len(calls):
+        return False
+    steps = np.diff(durations) if len(durations) > 1 else durations
+    return float(steps.min()) >= stats.MARGIN * float(np.median(calls))
 
 
 def _control_reasons(ranking: Ranking) -> list[str]:
