@@ -27,6 +27,11 @@ def numbers(text: str, option: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(positive(part, option) for part in names(text, option)))
 
 
+def thread_counts(text: str) -> tuple[int, ...]:
+    """`0,2` -> thread counts; 0 is all usable cores."""
+    return tuple(0 if part == "0" else positive(part, "--threads") for part in names(text, "--threads"))
+
+
 def duration(text: str, option: str) -> float:
     """Seconds in `90`, `60s`, `1.5m` or `1h`."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h)?", text.strip())

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 
 from keronyx.errors import UsageError
 from keronyx.profiles import wording
-from keronyx.profiles.compare import Change, Changes, few_processes, interleaved
+from keronyx.profiles.compare import ONE_PROCESS_MARGIN, Change, Changes, few_processes, interleaved
+from keronyx.profiles.plan import LEAST_PROCESS_SETS
 from keronyx.profiles.render import markdown_text
 from keronyx.profiles.stats import Comparison
 
@@ -40,16 +41,20 @@ def junit(changes: Changes) -> str:
     suite = ElementTree.Element(
         "testsuite",
         name=f"keronyx compare {wording.clean(changes.new.model.name)}",
-        tests=str(len(changes.rows)),
+        tests=str(len(changes.rows) + len(changes.only_old)),
         failures=str(len(changes.regressions)),
-        skipped=str(sum(_undecided(change) for change in changes.rows)),
+        skipped=str(sum(_undecided(change) for change in changes.rows) + len(changes.only_old)),
     )
     for change in changes.rows:
         case = ElementTree.SubElement(suite, "testcase", classname="latency", name=wording.clean(change.row))
         if change.regression:
             ElementTree.SubElement(case, "failure", message=_verdict(change))
         elif _undecided(change):
-            ElementTree.SubElement(case, "skipped", message=_verdict(change))
+            why = wording.clean("; ".join((_verdict(change), *changes.distrust)))
+            ElementTree.SubElement(case, "skipped", message=why)
+    for row in changes.only_old:
+        case = ElementTree.SubElement(suite, "testcase", classname="latency", name=wording.clean(row))
+        ElementTree.SubElement(case, "skipped", message="not in the new run")
     ElementTree.indent(suite)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suite, encoding="unicode") + "\n"
 
@@ -104,11 +109,11 @@ def _notes(changes: Changes) -> list[str]:
         if rows:
             notes.append(f"only in the {name} run: {wording.clean(', '.join(rows))}")
     notes.append(f"equivalent: within {100 * changes.margin:.1f} %")
-    if interleaved(changes.old, changes.new):
-        return [*notes, INTERLEAVED]
     few = [name for name, run in (("old", changes.old), ("new", changes.new)) if few_processes(run)]
     if few:
+        limit = wording.share(ONE_PROCESS_MARGIN)
         notes.append(
-            f"how much fresh processes differ is not in the {' and '.join(few)} run's intervals: --processes 5"
+            f"the {' and '.join(few)} run had fewer than {LEAST_PROCESS_SETS} sets of processes: what differs by less "
+            f"than {limit} may be luck of the process; measure with --processes 5"
         )
-    return [*notes, ADVICE]
+    return [*notes, INTERLEAVED if interleaved(changes.old, changes.new) else ADVICE]

@@ -13,10 +13,14 @@ from dataclasses import dataclass, replace
 from keronyx.errors import UsageError
 from keronyx.profiles import stats
 from keronyx.profiles.plan import LEAST_PROCESS_SETS
-from keronyx.profiles.ranking import Standing, latency_over_sets, parity_failed, rankings
+from keronyx.profiles.ranking import Standing, latency_over_sets, parity_failed, rankings, ratio_over_sets
 from keronyx.profiles.stats import Comparison, Estimate, Interval
 from keronyx.profiles.trust import trusted
 from keronyx.types import Environment, Report, Row
+
+ONE_PROCESS_MARGIN = 0.10
+"""Difference that counts where a run had fewer than three sets of processes: equal models in two processes are often
+some percent apart for as long as these live, which no interval of theirs shows."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,16 @@ def compare(old: Report, new: Report, fail_slower: float | None = None, across_m
     """Compare the rows two runs have in common.
 
     Args:
-        fail_slower: a row is a regression when its whole interval lies beyond this relative slow-down; None for what
-            counts as different at all (2 %, or what either run's A/A' control shows).
+        fail_slower: a row is a regression when its whole interval lies beyond this relative slow-down, and beyond what
+            counts as different at all: 2 %, what either run's A/A' control shows, or 10 % where a run had fewer than
+            three sets of processes.
         across_machines: compare although the machine or the threads differ.
 
     Raises:
         UsageError: no row in common, or another machine or thread count without `across_machines`.
     """
-    if not across_machines and (differences := _other_terms(old, new)):
+    paired = interleaved(old, new)
+    if not across_machines and not paired and (differences := _other_terms(old, new)):
         raise UsageError(f"the runs differ in {'; '.join(differences)}", "compare anyway with --across-machines")
     before, after = ({row.id: row for row in report.rows} for report in (old, new))
     common = [row_id for row_id in before if row_id in after]
@@ -75,7 +81,8 @@ def compare(old: Report, new: Report, fail_slower: float | None = None, across_m
     distrust = tuple(f"{name}: {why}" for name, run in (("old", old), ("new", new)) for why in trusted(run)[1])
     margin = max(ranking.margin for report in (old, new) for ranking in rankings(report))
     standings = [_standings(report) for report in (old, new)]
-    paired = interleaved(old, new)
+    if few_processes(old) or few_processes(new):
+        margin = max(margin, ONE_PROCESS_MARGIN)
     changes = tuple(
         _change(
             (old, new),
@@ -154,11 +161,12 @@ def _change(
     problem = _worse(before, after, first, second)
     if first is None or second is None or not first.value > 0:
         return Change(before.id, first, second, None, None, problem or "not timed in both", bool(problem), None)
-    together = stats.paired_ratio(after.samples, before.samples) if paired else None
+    together = ratio_over_sets(after.samples, before.samples, _sets(runs[0], before)) if paired else None
     ratio = together or independent_ratio(second, first)
     comparison = Comparison.UNDECIDED if distrust else stats.compare(ratio, margin)
-    limit = margin if fail_slower is None else fail_slower
-    beyond = not distrust and ratio.interval is not None and ratio.interval.low > 1 + limit
+    limit = max(margin, fail_slower or 0.0)
+    slower = comparison is Comparison.SLOWER
+    beyond = slower and ratio.interval is not None and ratio.interval.low > 1 + limit
     more = stats.rounds_needed(ratio, margin) if comparison is Comparison.UNDECIDED and not distrust else None
     return Change(before.id, first, second, ratio, comparison, problem, bool(problem) or beyond, more)
 
@@ -173,9 +181,12 @@ def _worse(before: Row, after: Row, old: Estimate | None, new: Estimate | None) 
 
 
 def _latency(report: Report, row: Row, level: float) -> Estimate | None:
-    return latency_over_sets(
-        row.samples, [one.process_set for one in report.rounds if one.setting == row.setting], level
-    )
+    return latency_over_sets(row.samples, _sets(report, row), level)
+
+
+def _sets(report: Report, row: Row) -> list[int]:
+    """The set of processes that each round of the row's setting ran in."""
+    return [one.process_set for one in report.rounds if one.setting == row.setting]
 
 
 def few_processes(report: Report) -> bool:

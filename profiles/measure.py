@@ -116,7 +116,7 @@ def measure(
                 stopped = "every worker failed"
                 break
             longest = max(longest, clock() - begun)
-            progress(number + 1, (clock() - started) / (plan.budget_s * 1e9))
+            progress(number + 1, (clock() - started) / max(plan.budget_s * 1e9, 1))
             if (number + 1) % stats.LOOK_EVERY == 0:
                 alive = {row: samples(row) for row in turns if row not in failures}
                 if target_reached(alive, reference):

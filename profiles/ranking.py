@@ -72,8 +72,9 @@ def latency_over_sets(samples: Samples, sets: Sequence[int], level: float | None
     The interval is the wider of that within and that between processes, where there are three sets at least.
     """
     medians = {i: ns / 1e6 for i, ns in enumerate(stats.round_medians(samples.wall_ns)) if ns is not None}
-    if len(set(sets)) < plan.LEAST_PROCESS_SETS or any(ms <= 0 or i >= len(sets) for i, ms in medians.items()):
+    if len(set(sets)) < plan.LEAST_PROCESS_SETS or any(ms <= 0 for ms in medians.values()):
         return stats.estimate(list(medians.values()), level)
+    medians = {i: ms for i, ms in medians.items() if i < len(sets)}  # Ctrl-C cuts a round short, which then is none
     return _over_sets([math.log(ms) for ms in medians.values()], [sets[i] for i in medians], level)
 
 
@@ -82,9 +83,15 @@ def ratio_over_sets(
 ) -> Estimate | None:
     """`stats.paired_ratio`, with the wider of its intervals within and between sets of processes."""
     logs = stats.log_ratios_by_round(row, reference)
-    if len(set(sets)) < plan.LEAST_PROCESS_SETS or any(i >= len(sets) for i in logs):
+    if len(set(sets)) < plan.LEAST_PROCESS_SETS:
         return stats.paired_ratio(row, reference, level)
+    logs = {i: log for i, log in logs.items() if i < len(sets)}
     return _over_sets(list(logs.values()), [sets[i] for i in logs], level)
+
+
+def joint_level(rows: int) -> float:
+    """Level at which so many intervals hold all together with 95 % (Bonferroni)."""
+    return 1 - (1 - stats.LEVEL) / max(rows, 1)
 
 
 def _widened(ratio: Estimate | None, row: Samples, reference: Samples) -> bool:
@@ -118,18 +125,25 @@ def _rank(report: Report, setting: str) -> Ranking:
             ratio = None if row is reference else ratio_over_sets(row.samples, base, sets)
             comparison = Comparison.EQUIVALENT if row is reference else stats.compare(ratio, margin)
             standings.append(Standing(row, latency, ratio, comparison, _widened(ratio, row.samples, base)))
-    standings = _together(standings, base, margin)
+    standings = _together(standings, base, margin, sets)
     standings.sort(key=lambda standing: standing.latency.value)
 
     winners, between, more = _winners([s for s in standings if not parity_failed(s.row)], margin, sets)
     return Ranking(setting, reference, control, margin, tuple(standings), winners, between, more)
 
 
-def _together(standings: list[Standing], base: Samples, margin: float) -> list[Standing]:
-    """Call a row faster or slower only if all rows together leave at most one false call in 20 runs (Holm)."""
+def _together(standings: list[Standing], base: Samples, margin: float, sets: Sequence[int]) -> list[Standing]:
+    """Call a row faster or slower only if all rows together leave at most one false call in 20 runs.
+
+    By Holm's method over the rounds; where fresh processes differ by more than rounds do, by Bonferroni's over them.
+    """
     judged = [s for s in standings if s.ratio is not None]
     p_values = [stats.difference_p_value(stats.log_ratios(s.row.samples, base), margin) for s in judged]
     doubtful = {id(s) for s, sure in zip(judged, stats.holm(p_values), strict=True) if not sure}
+    joint = joint_level(len(judged))
+    for s in judged:
+        if s.widened and stats.compare(ratio_over_sets(s.row.samples, base, sets, joint), margin) is not s.comparison:
+            doubtful.add(id(s))
     different = (Comparison.FASTER, Comparison.SLOWER)
     return [
         replace(s, comparison=Comparison.UNDECIDED) if id(s) in doubtful and s.comparison in different else s
@@ -148,6 +162,9 @@ def _winners(
     for other in others:
         ratio = ratio_over_sets(other.row.samples, quickest.row.samples, sets)
         verdict = stats.compare(ratio, margin)
+        if verdict is Comparison.SLOWER and _widened(ratio, other.row.samples, quickest.row.samples):
+            joint = ratio_over_sets(other.row.samples, quickest.row.samples, sets, joint_level(len(others)))
+            verdict = stats.compare(joint, margin)
         if verdict is not Comparison.SLOWER:
             winners.append(other)
         if verdict is Comparison.UNDECIDED:

@@ -261,7 +261,10 @@ def difference_p_value(logs: Sequence[float], margin: float = MARGIN) -> float:
     if n == 0:
         return 1.0
     most = max(sum(x > edge for x in logs), sum(x < -edge for x in logs))
-    tail = sum(math.comb(n, k) for k in range(most, n + 1))
+    term = tail = math.comb(n, most)
+    for k in range(most, n):
+        term = term * (n - k) // (k + 1)
+        tail += term
     return min(1.0, 2 * tail / int(2**n))
 
 

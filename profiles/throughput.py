@@ -16,6 +16,9 @@ SHORTEST_NS, LONGEST_NS = 1, 3_600_000_000_000
 """Range of the histogram, 1 ns to 1 h; what lies outside counts as its end. From 1 us it would count in steps of
 512 ns, which is 2.5 % of a latency of 20 us."""
 
+LARGEST_BATCH = 2**31
+"""No batch is larger: a report that says so is wrong."""
+
 DIGITS = 3
 """Significant digits that the histogram keeps."""
 
@@ -25,6 +28,8 @@ def items_per_second(row: Row) -> Estimate | None:
 
     Median over rounds with its order-statistic interval; None without a positive time.
     """
+    if not 0 < row.batch < LARGEST_BATCH:
+        return None
     values = [ns for ns in stats.present(stats.round_values(row.samples)) if ns > 0]
     return stats.estimate([1e9 * row.batch / ns for ns in values])
 

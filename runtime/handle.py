@@ -151,10 +151,14 @@ class Worker:
             GpuReading(**gpu) if gpu else None,
         )
 
+    def followed(self) -> Gate:
+        """Gate `follows` over the rounds so far."""
+        return _gate(self._child.ask("witness", self._timeout_s)["gate"])
+
     def prove(self) -> tuple[Gate, ...]:
         """Gates that prove that timed calls did the work (see `proof.prove`)."""
         gates = self._child.ask("prove", self._timeout_s, self._memory_limit_mib)["gates"]
-        return tuple(Gate(gate["name"], Verdict(gate["verdict"]), gate["detail"]) for gate in gates)
+        return tuple(_gate(gate) for gate in gates)
 
     def device_times(self) -> DeviceTimes | None:
         """The parts of a call on an accelerator; None for sessions that cannot tell."""
@@ -183,6 +187,10 @@ def environment(provider: str, threads: int) -> dict[str, str]:
     if provider == "cpu":
         values["CUDA_VISIBLE_DEVICES"] = "-1"
     return values
+
+
+def _gate(values: dict[str, str]) -> Gate:
+    return Gate(values["name"], Verdict(values["verdict"]), values["detail"])
 
 
 def _specs(values: Sequence[dict[str, object]]) -> tuple[TensorSpec, ...]:

@@ -124,6 +124,11 @@ def turn(order: Message) -> Message:
     return asdict(replace(taken, waited_ns=waited_ns, switches=switches, gpu=gpu))
 
 
+def witness_gate(_: Message) -> Message:
+    """Whether the answers of the rounds so far followed their inputs."""
+    return {"gate": asdict(_State.witness.gate())}
+
+
 def prove_work(_: Message) -> Message:
     """Gates that the timed calls did the work."""
     gates = prove(_State.session, _State.inputs[: _State.rotation], _State.witness)
@@ -175,6 +180,7 @@ if __name__ == "__main__":
             "warm_up": warm_up,
             "park": park,
             "turn": turn,
+            "witness": witness_gate,
             "prove": prove_work,
             "profile": profile,
             "device": time_device,

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from keronyx import pipeline
-from keronyx.errors import UsageError, WorkerError
+from keronyx.errors import ReportError, UsageError, WorkerError
 from keronyx.pipeline import ProfileOptions, Silent, opening, preparation, profile, sweep
 from keronyx.pipeline.asked import Setting
 from keronyx.pipeline.resume import first_rounds, refuse_other_machine
 from keronyx.profiles import store, table
 from keronyx.profiles.compare import compare, interleaved
-from keronyx.types import Plan, Row, Samples, Status, Verdict
+from keronyx.types import Gate, Plan, Row, Samples, Status, Verdict
 
 OPTIONS = ProfileOptions(max_rounds=3, budget_s=20, timeout_s=60, threads=(1,), processes=1, hot=False)
 MS = 1_000_000
@@ -152,6 +152,14 @@ def test_a_row_that_does_not_start_again_keeps_its_samples_and_says_so(fakes, se
     assert len(lost.samples.wall_ns) == 2 and len(sound.samples.wall_ns) == 6 and count["HONEST"] == 2
 
 
+@pytest.mark.slow
+def test_sets_that_the_budget_does_not_bear_are_left_out_with_a_word(fakes, segmenter_export):
+    fakes("WELL_BEHAVED")
+    report = of(segmenter_export, processes=50, budget_s=0.3, max_rounds=400)
+    assert {one.process_set for one in report.rounds} == {1}
+    assert any("1 of 50 sets of processes" in warning for warning in report.warnings)
+
+
 # --- work that was not done
 
 
@@ -219,6 +227,36 @@ def test_another_machine_or_version_is_refused():
         plan: Plan = dataclasses.replace(report.plan, reference={})
         here = pipeline.resume.__globals__["environment"].read_environment([])
         pipeline.resume(dataclasses.replace(report, plan=plan, environment=here), lambda *_: None, OPTIONS, Silent())
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("seed", lambda r: dataclasses.replace(r, plan=dataclasses.replace(r.plan, seed=-1))),
+        ("turn_ms", lambda r: dataclasses.replace(r, plan=dataclasses.replace(r.plan, turn_ms=float("nan")))),
+        ("reference", lambda r: dataclasses.replace(r, plan=dataclasses.replace(r.plan, reference={"b9": "x"}))),
+        ("rounds", lambda r: dataclasses.replace(r, rounds=(dataclasses.replace(r.rounds[0], process_set=-5),))),
+        ("batch", lambda r: dataclasses.replace(r, rows=(dataclasses.replace(r.rows[0], batch=0),))),
+        ("rows", lambda r: dataclasses.replace(r, rows=(r.rows[0], r.rows[0]))),
+        ("samples", lambda r: dataclasses.replace(r, rounds=(*r.rounds, *r.rounds))),
+    ],
+)
+def test_a_report_that_no_run_can_have_written_is_not_resumed(name, damage):
+    report = store.load(Path(__file__).parent / "profiles" / "fixtures" / "schema2.json")
+    with pytest.raises(ReportError, match=f"damaged.*{name}"):
+        pipeline.resume(damage(report), lambda *_: None, OPTIONS, Silent())
+
+
+@pytest.mark.slow
+def test_a_row_that_cheated_once_stays_wrong_however_it_behaves_later(fakes, segmenter_export):
+    fakes("HONEST")
+    first = of(segmenter_export)
+    (row,) = first.rows
+    caught = Gate("uncached", Verdict.FAIL, "answers came from a cache")
+    parity = dataclasses.replace(row.parity, verdict=Verdict.FAIL, gates=(*row.parity.gates[:4], caught))
+    wrong = dataclasses.replace(first, rows=(dataclasses.replace(row, parity=parity),))
+    more = again(wrong, segmenter_export, max_rounds=1)
+    assert more.rows[0].parity.verdict is Verdict.FAIL and caught in more.rows[0].parity.gates
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ def live(
             old, new = (prepare(model, asked.image_size, progress=progress) for model in models)
             runs = pipeline.live(old, new, asked, progress)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        stamp = f"{datetime.now():%Y%m%d-%H%M%S}"
+        stamp = f"{datetime.now():%Y%m%d-%H%M%S-%f}"
         for name, run in zip(("old", "new"), runs, strict=True):
             path = Path("runs") / f"live-{stamp}-{name}.json"
             store.save(run, path)

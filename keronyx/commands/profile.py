@@ -102,7 +102,7 @@ def profile(
             providers=options.names(providers, "--providers"),
             runtimes=options.names(runtimes, "--runtimes") if runtimes is not None else None,
             batches=options.numbers(batch, "--batch"),
-            threads=(0,) if threads.strip() == "0" else options.numbers(threads, "--threads"),
+            threads=options.thread_counts(threads),
             concurrency=options.numbers(concurrency, "--concurrency"),
             processes=processes,
             budget_s=options.duration(budget, "--budget") if budget is not None else None,

@@ -59,7 +59,7 @@ def profile(prepare: Prepare, options: ProfileOptions, progress: Progress) -> Re
     check_options(options)
     options = replace(
         options,
-        batches=tuple(dict.fromkeys(options.batches)),
+        batches=tuple(sorted(set(options.batches))),
         threads=tuple(dict.fromkeys(count or environment.usable_cores() for count in options.threads)),
         concurrency=tuple(dict.fromkeys(options.concurrency)),
     )

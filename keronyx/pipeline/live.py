@@ -20,6 +20,8 @@ from keronyx.types import Report
 def live(old: Prepare, new: Prepare, options: ProfileOptions, progress: Progress) -> tuple[Report, Report]:
     """Measure two models in the same rounds, at the first batch and thread count of the options.
 
+    Three sets of processes, unless the options say how many: two processes of the same model differ, too.
+
     Returns:
         Both reports. Each stands by itself; `interleaved` is the same text in both, and says that round i of one is
         round i of the other.
@@ -31,6 +33,7 @@ def live(old: Prepare, new: Prepare, options: ProfileOptions, progress: Progress
     checks = preflight.preflight()
     runtimes = plan.choose(RUNTIMES, options.providers, options.runtimes)
     check_options(options)
+    options = replace(options, processes=options.processes or plan.LEAST_PROCESS_SETS)
     setting = Setting(options.batches[0], options.threads[0] or environment.usable_cores(), options.concurrency[0])
     kinds = artifact_kinds(runtimes)
     sides = {

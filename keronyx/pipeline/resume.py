@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keronyx.errors import KeronyxError, UsageError
+from keronyx.errors import KeronyxError, ReportError, UsageError
 from keronyx.pipeline.asked import ProfileOptions, Setting
 from keronyx.pipeline.progress import Progress
 from keronyx.pipeline.reporting import Prepare, artifact_kinds, check_options
@@ -16,7 +17,7 @@ from keronyx.pipeline.run import INTERRUPTED, SettingResult, SettingRun
 from keronyx.profiles import environment, preflight
 from keronyx.profiles.measure import Measured
 from keronyx.runtime import RUNTIMES
-from keronyx.types import Environment, Report, RoundReading, Row, Samples, Status
+from keronyx.types import TIMED, Environment, Report, RoundReading, Row, Samples, Status
 
 
 def resume(run: Report, prepare: Prepare, options: ProfileOptions, progress: Progress) -> Report:
@@ -28,9 +29,11 @@ def resume(run: Report, prepare: Prepare, options: ProfileOptions, progress: Pro
 
     Raises:
         UsageError: nothing was measured in the run; another machine, other versions or another model.
+        ReportError: its plan, rows and rounds contradict one another.
         KeronyxError: as `profile`.
     """
     started = time.perf_counter_ns()
+    refuse_damaged(run)
     options = terms(run, options)
     check_options(options)
     packages = [*run.environment.packages]
@@ -56,8 +59,36 @@ def resume(run: Report, prepare: Prepare, options: ProfileOptions, progress: Pro
         stopped=parts[-1].stopped,
         preflight=checks,
         warnings=tuple(dict.fromkeys((*run.warnings, *(warning for part in parts for warning in part.warnings)))),
+        interleaved="",  # its rounds are no longer those of another run
         resumed=(*run.resumed, datetime.now(UTC).isoformat(timespec="seconds")),
     )
+
+
+def refuse_damaged(run: Report) -> None:
+    """Raises ReportError for a report that no run can have written, and that nothing can be added to."""
+    plan, ids = run.plan, [row.id for row in run.rows]
+    of_setting = {row.setting: row for row in run.rows}
+    sound = {
+        "seed": plan.seed >= 0,
+        "turn_ms": math.isfinite(plan.turn_ms) and plan.turn_ms > 0,
+        "threads": plan.threads >= 1 and all((row.threads or 1) >= 1 for row in run.rows),
+        "batch": all(1 <= row.batch < 2**31 and 1 <= row.concurrency < 2**16 for row in run.rows),
+        "rows": len(set(ids)) == len(ids),
+        "reference": all(name in of_setting and row in ids for name, row in plan.reference.items()),
+        "rounds": all(1 <= one.process_set < 2**31 for one in run.rounds),
+        "samples": all(
+            not row.samples.wall_ns or len(row.samples.wall_ns) >= _count(run, row.setting)
+            for row in run.rows
+            if row.status in TIMED
+        ),
+    }
+    if wrong := [name for name, fine in sound.items() if not fine]:
+        raise ReportError(f"the run is damaged: {', '.join(wrong)}", "profile again")
+
+
+def _count(run: Report, setting: str) -> int:
+    """Rounds of a setting."""
+    return sum(one.setting == setting for one in run.rounds)
 
 
 def terms(run: Report, options: ProfileOptions) -> ProfileOptions:

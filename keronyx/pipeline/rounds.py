@@ -69,6 +69,8 @@ def take_sets(sides: Mapping[str, SettingRun], startup_s: float) -> None:
     if any(run.reference is None for run in sides.values()):
         return
     budget_s, begun = lead.budget_s(), time.perf_counter_ns()
+    if lead.options.budget_s is None:
+        budget_s = sum(run.budget_s() for run in sides.values())
     most = lead.options.max_rounds - len(lead.measured.rounds)
     sets = lead.options.processes or plan.process_sets(budget_s, startup_s, most)
     for number in range(1, sets + 1):
@@ -78,7 +80,11 @@ def take_sets(sides: Mapping[str, SettingRun], startup_s: float) -> None:
         if number > 1:
             if done >= lead.options.max_rounds:
                 return
+            if elapsed_s + startup_s > budget_s:
+                lead.warnings.append(f"{number - 1} of {sets} sets of processes: the budget bears no more starts")
+                return
             for run in sides.values():
+                run.collect_witness()
                 run.close()
             for run in sides.values():
                 run.open_all()

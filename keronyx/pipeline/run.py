@@ -17,7 +17,7 @@ from keronyx.pipeline.placing import judge_placement
 from keronyx.pipeline.progress import Progress
 from keronyx.profiles import measure, proofs, warmup
 from keronyx.runtime.handle import Opened, Worker
-from keronyx.types import TIMED, Plan, RoundReading, Row, Runtime, Samples, setting_name
+from keronyx.types import TIMED, Plan, RoundReading, Row, Runtime, Samples, Status, setting_name
 
 INTERRUPTED = "interrupted"
 NOTHING = measure.Measured({}, Samples(), (), {}, "no row can run")
@@ -132,7 +132,16 @@ class SettingRun:
             self.warnings.append(f"no row could be checked: the reference failed ({error.message})")
             return
         for row_id, checked in found.items():
-            self.rows[row_id] = replace(self.rows[row_id], parity=checked)
+            earlier = self.rows[row_id].parity  # what an earlier set of processes proved stays with the row
+            gates = [gate for gate in earlier.gates if gate.name in proofs.NAMES] if earlier is not None else []
+            self.rows[row_id] = replace(self.rows[row_id], parity=proofs.with_proofs(checked, gates))
+
+    def collect_witness(self) -> None:
+        """Keep what the workers have seen of wrong answers in the rounds, before they are closed."""
+        for row_id, worker in self.workers.items():
+            if row_id not in self.measured.failures:
+                row = self.rows[row_id]
+                self.rows[row_id] = replace(row, parity=proofs.with_proofs(row.parity, (worker.followed(),)))
 
     # --- measuring
 
@@ -141,6 +150,8 @@ class SettingRun:
         self.measured = measured
         for row_id, samples in measured.samples.items():
             row = replace(self.rows[row_id], samples=samples)
+            if row.status is Status.FELL_BACK:
+                row = replace(row, samples=Samples())  # the round's others keep theirs
             if row_id in measured.failures:
                 error, number = measured.failures[row_id]
                 row = failed(row, error)

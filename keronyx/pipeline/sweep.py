@@ -38,6 +38,8 @@ def still_gaining(
         old = next((one for one in before.rows if (one.runtime, one.provider) == (row.runtime, row.provider)), None)
         if old is not None and row.status in TIMED and old.status in TIMED:
             gains[row.runtime, row.provider] = throughput.gain(row, old)
+    if not gains:
+        return tuple(runtimes), []
     ended = {name: gain for name, gain in gains.items() if gain is not None and gain < LEAST_GAIN}
     reference = next((row for row in now.rows if row.id in now.plan.reference.values()), None)
     kept = [one for one in runtimes if (one.name, one.provider) not in ended]

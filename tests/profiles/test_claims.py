@@ -173,6 +173,16 @@ def test_equal_rows_are_called_different_in_at_most_five_percent_of_runs(report)
     assert wrong / trials <= 0.05
 
 
+def test_many_rows_leave_no_more_false_verdicts_than_one(report):
+    """Twelve rows that differ from the reference by what still counts as equal: each alone would be allowed its 5 %."""
+    bases = {"ref": 30.0} | {f"row {number}": 30.0 * 1.0199 for number in range(12)}
+    wrong, trials = 0, 400
+    for seed in range(trials):
+        standings = ranking_of(report, simulate(bases, seed, 12, noise=0.006), bases).standings
+        wrong += any(s.comparison in (Comparison.FASTER, Comparison.SLOWER) for s in standings)
+    assert wrong / trials <= 0.05
+
+
 def test_a_drift_of_one_percent_a_round_biases_nothing_interleaved_and_much_one_after_the_other():
     def errors(sequential):
         found = []

@@ -33,6 +33,13 @@ def changed(report, row, change):
     return dataclasses.replace(report, rows=rows)
 
 
+def in_sets(report: Report, sets: int = 5) -> Report:
+    """The report as if its rounds had been made in so many sets of processes."""
+    each = -(-len(report.rounds) // sets)
+    rounds = [dataclasses.replace(one, process_set=1 + i // each) for i, one in enumerate(report.rounds)]
+    return dataclasses.replace(report, rounds=tuple(rounds))
+
+
 def found(result, row=ROW):
     return next(change for change in result.rows if change.row == row)
 
@@ -44,6 +51,7 @@ def test_a_run_against_itself_has_no_regression_and_calls_nothing_different(repo
 
 
 def test_a_row_ten_percent_slower_is_a_regression_and_the_other_way_round_is_not(report):
+    report = in_sets(report)
     slower = slowed(report, 1.10)
     result = compare(report, slower)
     assert found(result).comparison is Comparison.SLOWER
@@ -53,12 +61,14 @@ def test_a_row_ten_percent_slower_is_a_regression_and_the_other_way_round_is_not
 
 
 def test_fail_slower_sets_what_counts_as_a_regression(report):
-    slower = slowed(report, 1.10)
+    report = in_sets(report)
+    slower = slowed(report, 1.15)
     assert not compare(report, slower, fail_slower=0.2).regressions
     assert compare(report, slower, fail_slower=0.05).regressions
 
 
 def test_a_small_difference_is_undecided_and_says_how_many_rounds_would_decide(report):
+    report = in_sets(report)
     change = found(compare(report, slowed(report, 1.03)))
     assert change.comparison is Comparison.UNDECIDED and change.more_rounds and not change.regression
 
@@ -129,3 +139,47 @@ def test_every_format_says_regression_and_survives_hostile_names(report, hostile
         assert "\x1b" not in text
         assert render is changes.text or "<script>" not in text
     ElementTree.fromstring(changes.junit(compare(hostile_report, hostile_report)))
+
+
+def test_below_three_sets_of_processes_a_few_percent_are_luck(report):
+    for factor, comparison in ((1.06, Comparison.EQUIVALENT), (1.5, Comparison.SLOWER)):
+        result = compare(report, slowed(report, factor))
+        assert result.margin == 0.10 and "luck of the process" in changes.text(result)
+        assert found(result).comparison in (comparison, Comparison.UNDECIDED)
+        assert bool(result.regressions) is (comparison is Comparison.SLOWER)
+    assert "luck of the process" not in changes.text(compare(in_sets(report), in_sets(report)))
+
+
+def test_no_limit_makes_a_regression_of_what_is_not_slower(report):
+    """A limit below what the runs can tell apart is that, and no less."""
+    for factor in (1.01, 1.02, 1.04):
+        result = compare(report, slowed(report, factor), fail_slower=0.001)
+        assert not result.regressions
+
+
+def test_equal_models_with_luck_of_the_process_are_no_regression(report):
+    """Each of five sets of processes of either model is some percent off for as long as it lives."""
+    report, wrong, trials = in_sets(report), 0, 200
+    base = report.rows[0].samples.wall_ns
+    for seed in range(trials):
+        random = np.random.default_rng(seed)
+        runs = []
+        for _ in range(2):
+            luck = random.normal(0, 0.03, 5)[[one.process_set - 1 for one in report.rounds]]
+            wall = tuple((int(calls[0] * np.exp(x)),) for calls, x in zip(base, luck, strict=True))
+            rows = [
+                dataclasses.replace(row, samples=dataclasses.replace(row.samples, wall_ns=wall))
+                if row.id == ROW
+                else row
+                for row in report.rows
+            ]
+            runs.append(dataclasses.replace(report, rows=tuple(rows), interleaved="the same"))
+        wrong += found(compare(*runs)).comparison in (Comparison.SLOWER, Comparison.FASTER)
+    assert wrong / trials <= 0.05
+
+
+def test_a_row_that_vanished_is_in_the_junit_file(report):
+    fewer = dataclasses.replace(report, rows=report.rows[:-1])
+    suite = ElementTree.fromstring(changes.junit(compare(report, fewer)))
+    assert suite.get("tests") == str(len(report.rows))
+    assert any(case.get("message") == "not in the new run" for case in suite.findall("testcase/skipped"))

@@ -71,7 +71,8 @@ def test_level_between_the_tabulated_ones_is_rounded_up() -> None:
     values, sets = measured(3, 7, 3.0, np.random.default_rng(0))
     assert between(values, sets, 0.9) == between(values, sets, 0.95)
     assert between(values, sets, 0.96) == between(values, sets, 0.98)
-    assert between(values, sets, 0.99) is None
+    assert between(values, sets, 0.997) == between(values, sets, 0.998)
+    assert between(values, sets, 0.9995) is None
 
 
 def test_set_counts_once_however_many_rounds_it_has() -> None:

@@ -26,8 +26,16 @@ def gate(verdict):
     ],
 )
 def test_a_failed_proof_fails_the_row_and_a_passed_one_mends_nothing(before, proved, after):
-    joined = with_proofs(Parity(before, "Keras", 4, OWN), [gate(Verdict.PASS), gate(proved)])
-    assert joined == Parity(after, "Keras", 4, (*OWN, gate(Verdict.PASS), gate(proved)))
+    joined = with_proofs(Parity(before, "Keras", 4, OWN), [gate(proved)])
+    assert joined == Parity(after, "Keras", 4, (*OWN, gate(proved)))
+
+
+@pytest.mark.parametrize("verdicts", [(Verdict.FAIL, Verdict.PASS), (Verdict.PASS, Verdict.FAIL)])
+def test_what_one_set_of_processes_got_wrong_no_other_mends(verdicts):
+    joined = Parity(Verdict.PASS, "Keras", 4, OWN)
+    for verdict in verdicts:
+        joined = with_proofs(joined, [gate(verdict)])
+    assert joined.verdict is Verdict.FAIL and joined.gates == (*OWN, gate(Verdict.FAIL))
 
 
 def test_a_row_that_could_not_be_checked_stays_unchecked():
