@@ -46,15 +46,19 @@ def _harness(row: Row) -> str:
 
 
 def _disturbed(row: Row, ranking: Ranking) -> list[str]:
-    """The ratio over undisturbed rounds, where others disturbed many."""
+    """The ratios over undisturbed rounds and on CPU time, where others disturbed many rounds."""
     reference = ranking.reference
     if reference is None or row is reference:
         return []
     share = contention.share(row.samples, reference.samples)
     calm = contention.uncontended_ratio(row.samples, reference.samples)
-    if share is None or share < WORTH_CONTENTION or calm is None:
+    if share is None or share < WORTH_CONTENTION:
         return []
-    return [f"{wording.ratio(calm.inverse())} over the {calm.n} undisturbed rounds alone"]
+    work = contention.cpu_ratio(row.samples, reference.samples)
+    return [
+        f"{wording.ratio(calm.inverse())} over the {calm.n} undisturbed rounds alone" if calm is not None else "",
+        f"{wording.ratio(work.inverse())} by CPU time" if work is not None else "",
+    ]
 
 
 def _gpu(row: Row) -> str:

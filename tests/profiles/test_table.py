@@ -190,6 +190,18 @@ def test_partial_row_says_what_ran_elsewhere(report: Report) -> None:
     assert note == expected
 
 
+def test_where_others_wanted_the_cpu_undisturbed_rounds_and_cpu_time_are_said(report: Report) -> None:
+    row = next(row for row in report.rows if row.id == "ort/cpu/fp32/1")
+    rounds = len(row.samples.wall_ns)
+    waited = tuple(50_000_000 if i % 3 == 0 else 0 for i in range(rounds))
+    disturbed = dataclasses.replace(row.samples, waited_ns=waited)
+    calm = dataclasses.replace(report.rows[0].samples, waited_ns=(0,) * rounds)
+    both = edited(edited(report, row.id, samples=disturbed), report.rows[0].id, samples=calm)
+    note = cell(table.build(both), row.id, "note")
+    assert "over the 20 undisturbed rounds alone" in note and "by CPU time" in note
+    assert "undisturbed" not in cell(table.build(report), row.id, "note")
+
+
 def on_gpu(report: Report, **device: object) -> Report:
     """The report with a CUDA row of 150 ms that was taken apart, and what NVML said in each round."""
     times = DeviceTimes(**{"resident_ns": (90_000_000,) * 3, "h2d_ns": (2_000_000,), "d2h_ns": (3_000_000,), **device})
