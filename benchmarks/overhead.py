@@ -5,33 +5,16 @@ this process. To hold: at most 0.3 microseconds a call.
 """
 
 import time
-from collections.abc import Sequence
 from itertools import repeat
 
 import numpy as np
 
 from keronyx.profiles import stats
-from keronyx.runtime.turn import MAX_CALLS, take_turn
-from keronyx.types import Array, Placement, TensorSpec
+from keronyx.runtime.turn import MAX_CALLS, Nothing, take_turn
+from keronyx.types import Array
 
 ROUNDS = 200
 BOUND_US = 0.3
-
-
-class Nothing:
-    """A session that does nothing."""
-
-    inputs: tuple[TensorSpec, ...] = ()
-    outputs: tuple[TensorSpec, ...] = ()
-
-    def prepare(self) -> None:
-        """Nothing."""
-
-    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        return inputs
-
-    def placement(self) -> Placement:
-        return Placement()
 
 
 def harness_us(session: Nothing) -> float:

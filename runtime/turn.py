@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from keronyx.types import Array, Clock, Session, Turn
+from keronyx.types import Array, Clock, Placement, Session, TensorSpec, Turn
 
 MAX_CALLS = 1000
 """Calls of one turn at most, so that an idle model cannot fill the memory with samples."""
@@ -13,6 +13,22 @@ MAX_CALLS = 1000
 
 COLD_MATTERS_NS = 100_000_000
 """A call shorter than this is never the first of its turn: refilling the caches takes some milliseconds."""
+
+
+class Nothing:
+    """A session that does nothing: what its calls take is the harness."""
+
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+    def prepare(self) -> None:
+        """Nothing."""
+
+    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
+        return inputs
+
+    def placement(self) -> Placement:
+        return Placement()
 
 
 def take_turn(

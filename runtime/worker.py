@@ -17,9 +17,9 @@ from keronyx.runtime.callers import Callers
 from keronyx.runtime.load import take_concurrent_turn
 from keronyx.runtime.nvml import Gpu
 from keronyx.runtime.proof import prove
-from keronyx.runtime.turn import settle, take_turn
+from keronyx.runtime.turn import Nothing, settle, take_turn
 from keronyx.runtime.witness import Witness
-from keronyx.types import Array, ModelSpec, Placement, Runtime, Session, SessionRequest, TensorSpec
+from keronyx.types import Array, ModelSpec, Runtime, Session, SessionRequest, TensorSpec
 
 
 class _State:
@@ -80,24 +80,8 @@ def park(_: Message) -> Message:
     if _State.callers is not None:
         take_concurrent_turn(_State.session, _State.inputs[: _State.rotation], 0, 1, _State.callers)
     settle()
-    nothing = take_turn(_Nothing(), [[]], 0, 10**9)
+    nothing = take_turn(Nothing(), [[]], 0, 10**9)
     return {"peak_rss_mib": peak_resident_mib(), "harness_ns": int(np.median(nothing.wall_ns))}
-
-
-class _Nothing:
-    """A session that does nothing: what its calls take is the harness."""
-
-    inputs: tuple[TensorSpec, ...] = ()
-    outputs: tuple[TensorSpec, ...] = ()
-
-    def prepare(self) -> None:
-        """Nothing."""
-
-    def run(self, inputs: Sequence[Array]) -> Sequence[Array]:
-        return inputs
-
-    def placement(self) -> Placement:
-        return Placement()
 
 
 def turn(order: Message) -> Message:

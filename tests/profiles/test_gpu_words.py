@@ -45,7 +45,8 @@ def test_only_what_slows_a_gpu_down_is_throttling(mask, words):
 
 
 def test_the_bits_are_those_of_nvidias_library():
-    pynvml = pytest.importorskip("pynvml")
+    import pynvml  # of the dev extra
+
     names = ("SwPowerCap", "HwSlowdown", "SwThermalSlowdown", "HwThermalSlowdown", "HwPowerBrakeSlowdown")
     assert [getattr(pynvml, f"nvmlClocksEventReason{name}") for name in names] == list(gpu_words.THROTTLING)
 

@@ -148,7 +148,9 @@ def test_callers_call_at_the_same_time():
                 together.wait(10)
             return super().run(inputs)
 
-    turn(Meeting(), 4)
+    session = Meeting()
+    turn(session, 4)
+    assert not together.broken and len(session.threads) >= 4
 
 
 def test_a_session_that_lets_one_caller_starve_does_not_keep_the_turn_from_ending():
