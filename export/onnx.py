@@ -1,9 +1,7 @@
-"""Keras -> ONNX with tf2onnx, called directly, names and weights kept.
+"""Keras -> ONNX with tf2onnx, called directly: names, order and weights kept, every node labelled with its layer.
 
-Raw tf2onnx copies the whole graph, weights included, for each of its optimizer passes (tf2onnx/optimizer/__init__.py),
-and Keras' own exporter patches tf2onnx process-wide and loses the output names. Here the large kernels stay out of
-the graph while it is converted: they are traced as placeholders (Keras' `stateless_call` makes a model a function of
-its variables) and put back as initializers afterwards.
+Keras' own exporter patches tf2onnx process-wide and loses the output names. `converted` gives the graph as tf2onnx
+makes it, under the model's names; `convert` runs the graph passes on it and writes it.
 """
 
 from __future__ import annotations
@@ -12,30 +10,29 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keronyx.errors import ExportError
 from keronyx.export import signature
 from keronyx.export.fold import fold_batchnorm
+from keronyx.export.layers import Scopes, label, layer_of
+from keronyx.export.lifting import trace_lifted
+from keronyx.export.rewrite import rewrite
 from keronyx.export.rewrite.fold_constants import fold_constants
 from keronyx.process import one_line
 from keronyx.types import Array, ModelSpec, TensorSpec
 
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
 OPSET = 18
 """Newest operator set tf2onnx 1.17 writes."""
 
-LIFT_BYTES = 65536
-"""Kernels of at least this size stay out of the graph during conversion."""
-
-KERNELS = frozenset({"kernel", "depthwise_kernel", "pointwise_kernel", "embeddings", "alpha"})
-"""Variables whose consumers only need their shape. Others (biases) must stay constants: tf2onnx's transpose optimizer
-moves transposes through constants only. It moves none through PReLU slopes (`alpha`) large enough to be one a pixel."""
-
 
 def convert(model: Any, spec: ModelSpec, path: Path) -> tuple[str, ...]:
-    """Write `model` (a `keras.Model`, or a loaded SavedModel) to `path`.
+    """Write `model` (a `keras.Model`, or a loaded SavedModel) to `path`, after all graph passes.
 
     Returns:
         Evidence: node counts and what was done.
@@ -43,30 +40,59 @@ def convert(model: Any, spec: ModelSpec, path: Path) -> tuple[str, ...]:
     Raises:
         ExportError: an operator cannot be converted, or the written file breaks the contract.
     """
-    import keras
     import onnx
+    import onnx_ir as ir
+
+    graph, evidence = converted(model, spec)
+    applied = rewrite(graph)
+    proto = ir.to_proto(graph)
+    check(proto, spec)
+    onnx.save(proto, str(path))
+    said = [f"{a.name} {a.nodes_before} -> {a.nodes_after} nodes" for a in applied if a.changed]
+    return (f"{len(proto.graph.node)} ONNX nodes", *evidence, *said)
+
+
+def converted(model: Any, spec: ModelSpec) -> tuple[ir.Model, list[str]]:
+    """The model as tf2onnx converts it, inputs and outputs as the spec has them, and what was done to it before.
+
+    Raises:
+        ExportError: an operator cannot be converted; names the layer it comes from.
+    """
+    import keras
+    import onnx_ir as ir
 
     _quiet_tf2onnx()
+    scopes: Scopes = {}
     if isinstance(model, keras.Model):
         model, folded = fold_batchnorm(model)
-        function, weights = _trace_lifted(model, spec.inputs)
+        function, weights, scopes = trace_lifted(model, spec.inputs)
         evidence = [f"{folded} BatchNorm folded"] if folded else []
     else:
         function, weights, evidence = signature.trace_saved_model(model, spec.inputs), {}, []
     proto = _tf2onnx(function)
+    refuse_foreign(proto, scopes)
     _name(proto, function, spec, weights)
     fold_constants(proto)
-    check(proto, spec)
-    onnx.save(proto, str(path))
-    return (f"{len(proto.graph.node)} ONNX nodes", *evidence)
+    graph = ir.from_proto(proto)
+    label(graph, scopes)
+    return graph, evidence
+
+
+def refuse_foreign(proto: Any, scopes: Scopes) -> None:
+    """Raise ExportError when operators were left under TensorFlow's names; says which, and of which layers."""
+    foreign = [node for node in _nodes(proto.graph) if not _is_onnx(node, OPSET)]
+    if not foreign:
+        return
+    operators = ", ".join(sorted({node.op_type for node in foreign}))
+    layers = sorted({layer for node in foreign if (layer := layer_of(node.name, scopes))})
+    where = f" (layer {', '.join(layers[:3])}{' and others' if len(layers) > 3 else ''})" if layers else ""
+    raise ExportError(f"tf2onnx cannot convert this model: no ONNX operator for TensorFlow's {operators}{where}")
 
 
 def check(proto: Any, spec: ModelSpec) -> None:
     """Raise ExportError unless the checker, strict shape inference and the signature agree with the file."""
     import onnx
 
-    if foreign := sorted({node.op_type for node in _nodes(proto.graph) if not _is_onnx(node, OPSET)}):
-        raise ExportError(f"tf2onnx cannot convert this model: no ONNX operator for TensorFlow's {', '.join(foreign)}")
     try:
         onnx.checker.check_model(proto, full_check=True)
     except Exception as error:
@@ -95,38 +121,6 @@ def read_signature(proto: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec
         )
 
     return specs(proto.graph.input), specs(proto.graph.output)
-
-
-def _trace_lifted(model: Any, inputs: Sequence[TensorSpec]) -> tuple[Any, dict[str, Array]]:
-    """Trace the model with its large kernels as extra inputs `weight_0`, `weight_1`, ...; return their values too."""
-    import keras
-    import tensorflow as tf
-
-    recurrent = {
-        id(v) for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN) for v in layer.variables
-    }  # tf2onnx looks into those of an LSTM or GRU to make one node of its loop
-    lifted = [v for v in model.variables if v.name in KERNELS and _bytes(v) >= LIFT_BYTES and id(v) not in recurrent]
-    names = {id(variable): f"weight_{i}" for i, variable in enumerate(lifted)}
-
-    values = {id(v): v.numpy() for v in model.variables}
-
-    def value_of(variable: Any, given: dict[str, Any]) -> Any:
-        name = names.get(id(variable))
-        return given[name] if name else tf.constant(values[id(variable)])
-
-    def call(*flat: Any) -> list[Any]:
-        given = {f"weight_{i}": tensor for i, tensor in enumerate(flat[len(inputs) :])}
-        outputs, _ = model.stateless_call(
-            [value_of(v, given) for v in model.trainable_variables],
-            [value_of(v, given) for v in model.non_trainable_variables],
-            signature.structured_inputs(model, flat[: len(inputs)]),
-            training=False,
-        )
-        return [tf.identity(tensor) for tensor in signature.flat_outputs(outputs)]
-
-    weight_specs = [tf.TensorSpec(v.shape, v.dtype, name=names[id(v)]) for v in lifted]
-    function = tf.function(call, autograph=False).get_concrete_function(*signature.tensor_specs(inputs), *weight_specs)
-    return function, {names[id(v)]: values[id(v)] for v in lifted}
 
 
 def _tf2onnx(function: Any) -> Any:
@@ -228,10 +222,6 @@ def _value_info(tensor: TensorSpec) -> Any:
 
 def _tensor_names(tensors: Sequence[Any]) -> list[str]:
     return [tensor.name for tensor in tensors]
-
-
-def _bytes(variable: Any) -> int:
-    return int(np.prod(variable.shape) * np.dtype(variable.dtype).itemsize)
 
 
 def _brief(tensors: Sequence[TensorSpec]) -> str:

@@ -273,7 +273,7 @@ def report():
 
 @pytest.mark.slow
 def test_wrong_answers_exit_with_4(segmenter_copy, run, monkeypatch):
-    from keronyx.profiles import parity
+    from keronyx import parity
 
     monkeypatch.setattr(parity, "TYPICAL", -1.0)  # nothing can be as good as that
     code, out, _ = run("profile", segmenter_copy, *QUICK)

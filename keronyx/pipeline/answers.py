@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from keronyx import parity
 from keronyx.errors import KeronyxError, UnavailableError
+from keronyx.parity import Answers
 from keronyx.pipeline.opening import Bench
-from keronyx.profiles import parity
-from keronyx.profiles.parity import Answers
 from keronyx.runtime import find
 from keronyx.runtime.handle import Opened
 from keronyx.types import Parity, Row

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keronyx.profiles.parity import Answers, check
+from keronyx.parity import Answers, check
 from keronyx.types import TensorSpec, Verdict
 
 SPECS = (TensorSpec("mask", (1, 8, 10, 3), "float32"), TensorSpec("score", (1, 4), "float32"))

@@ -1,0 +1,85 @@
+"""Which Keras layer a node of a converted graph comes from.
+
+While a model is traced, every layer and operation opens a TensorFlow name scope that says where it is in the model
+(`encoder/conv1`), so that the operators' names say it, and tf2onnx keeps those. Nodes it makes up itself get the layer
+of what they are computed from, else of what they are for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from keronyx.export.substitutions import replaced
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+LAYER = "keronyx.layer"
+"""Key in the `metadata_props` of an ONNX node: its layer's path."""
+
+Scopes = dict[str, str]
+"""TensorFlow scope, without the final slash -> path of the Keras layer."""
+
+
+@contextmanager
+def scopes_of(root: Any) -> Iterator[Scopes]:
+    """Have layers and operations called within `root` open scopes; yields the dictionary they are entered into."""
+    import keras
+    import tensorflow as tf
+
+    scopes: Scopes = {}
+    open_calls: list[Any] = []
+
+    def scoped(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            if self is root or (open_calls and open_calls[-1] is self):
+                return original(self, *args, **kwargs)
+            open_calls.append(self)
+            path = "/".join(operation.name for operation in open_calls)
+            scope = re.sub(r"[^\w./>-]", "_", path, flags=re.ASCII)
+            scope = scope if re.match(r"[A-Za-z0-9.]", scope) else f"layer{scope}"
+            scopes[scope] = path
+            try:
+                with tf.name_scope(f"{scope}/"):
+                    return original(self, *args, **kwargs)
+            finally:
+                open_calls.pop()
+
+        return call
+
+    with ExitStack() as stack:
+        for kind in (keras.Operation, keras.layers.Layer):
+            stack.enter_context(replaced(kind, "__call__", scoped(kind.__call__)))
+        yield scopes
+
+
+def layer_of(name: str, scopes: Mapping[str, str]) -> str | None:
+    """Path of the layer that made the operator (or tensor) of this name, the innermost one."""
+    while name:
+        name = name.rpartition("/")[0]
+        if name in scopes:
+            return scopes[name]
+    return None
+
+
+def label(model: ir.Model, scopes: Mapping[str, str]) -> None:
+    """Write its layer into every node's metadata, as far as it can be told."""
+    nodes = list(model.graph.all_nodes())
+    for node in nodes:
+        if layer := layer_of(node.name or "", scopes):
+            node.metadata_props[LAYER] = layer
+    for node in nodes:
+        before = (value.producer() for value in node.inputs if value is not None)
+        _take(node, (other for other in before if other is not None))
+    for node in reversed(nodes):
+        _take(node, (use.node for value in node.outputs for use in value.uses()))
+
+
+def _take(node: ir.Node, others: Iterator[ir.Node]) -> None:
+    if LAYER not in node.metadata_props:
+        found = next((o.metadata_props[LAYER] for o in others if LAYER in o.metadata_props), None)
+        if found is not None:
+            node.metadata_props[LAYER] = found

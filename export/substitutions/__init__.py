@@ -1,0 +1,47 @@
+"""What Keras does in a way tf2onnx cannot convert (or converts badly) is done in another, equal way while it is traced.
+
+One file a substitution, each with the upstream issue it answers, so that it can be removed once that is mended. They
+hold for the trace to ONNX alone: Keras itself, and so the reference of every comparison, is never changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Substitution:
+    """`scope` replaces something for as long as it is entered. `answers` is the issue, such as `onnx/tensorflow-onnx
+    #2463`, or in a few words what is wrong without it."""
+
+    name: str
+    answers: str
+    scope: Callable[[], AbstractContextManager[None]]
+
+
+@contextmanager
+def replaced(owner: Any, attribute: str, new: Any) -> Iterator[None]:
+    """`owner.attribute` is `new` for the time being."""
+    old = getattr(owner, attribute)
+    setattr(owner, attribute, new)
+    try:
+        yield
+    finally:
+        setattr(owner, attribute, old)
+
+
+def substitutions() -> tuple[Substitution, ...]:
+    """All of them, in the order they are entered."""
+    return ()
+
+
+@contextmanager
+def substituted() -> Iterator[None]:
+    """All substitutions, for the time of a trace."""
+    with ExitStack() as stack:
+        for substitution in substitutions():
+            stack.enter_context(substitution.scope())
+        yield
