@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 MEMORY_V1 = "memory.limit_in_bytes"
@@ -27,6 +28,13 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
         legacy = [_read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")]
         cores += [int(quota) / int(period) for quota, period in (unified or ["", ""], legacy) if quota.isdigit()]
     return min(cores, default=None)
+
+
+def usable_cores() -> int:
+    """Cores this process may run on: its affinity, bounded by a control group's quota."""
+    cores = len(os.sched_getaffinity(0))
+    quota = cpu_quota()
+    return cores if quota is None else min(cores, max(1, int(quota)))
 
 
 def throttled_s(root: Path = Path("/")) -> float:

@@ -1,7 +1,8 @@
 """Does a row give the reference's answers? Gates in order: structure, finite, tensor, argmax.
 
-Tensor level only: outputs against the Keras model's own float32 outputs on the same inputs. NaN and Inf are looked for
-before any error is computed, because comparisons with NaN are silently false.
+Tensor level only: outputs against the Keras model's own outputs on the same inputs. NaN and Inf are looked for before
+any error is computed, because comparisons with NaN are silently false. Outputs that are no floating-point numbers are
+judged by the share of values that differ.
 """
 
 from __future__ import annotations
@@ -28,6 +29,36 @@ ARGMAX_FLIPS = 1e-3
 """Most share of positions whose argmax may differ, ties within `TYPICAL` not counted."""
 
 
+ROUNDING = 8
+"""How many times as far as the reference itself moves under rounding a row may be from it: sums in another order, and
+convolutions by another algorithm, round more often than once."""
+
+MOST = 0.03
+"""However much the reference moves under rounding: nothing above this is allowed for it, in any of the figures."""
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """Most `typical` error, what an outlier is, most share of those, most share of changed classes."""
+
+    typical: float = TYPICAL
+    outlier: float = OUTLIER
+    outliers: float = OUTLIERS
+    flips: float = ARGMAX_FLIPS
+
+
+FLOAT32 = Tolerance()
+
+TOLERANCES = {
+    "float64": FLOAT32,  # resizing and other image operators compute in float32 all the same
+    "float32": FLOAT32,
+    "float16": Tolerance(2e-2, 1e-1, 1e-2, 1e-2),
+    "bfloat16": Tolerance(1e-1, 3e-1, 1e-2, 3e-2),
+}
+"""By the coarsest precision a model computes in. Its own rounding error is 2**-24, 2**-11 and 2**-8 an operation; the
+limits are some 5000, 40 and 25 of those, since errors of the coarse ones stop at the next layer that is finer."""
+
+
 @dataclass(frozen=True)
 class Answers:
     """Outputs of one row: `arrays[i][k]` is output k for parity input i; `specs` as the runtime itself reports them."""
@@ -36,11 +67,21 @@ class Answers:
     arrays: Sequence[Sequence[Array]]
 
 
-def check(answers: Answers, reference: Answers, expected: tuple[TensorSpec, ...], reference_name: str) -> Parity:
+def check(
+    answers: Answers,
+    reference: Answers,
+    expected: tuple[TensorSpec, ...],
+    reference_name: str,
+    tolerance: Tolerance = FLOAT32,
+    rounding: Answers | None = None,
+) -> Parity:
     """Pass the gates in order; a failed gate leaves the later ones not run.
 
     Args:
         expected: the model's outputs, which names, order, shapes and dtypes must equal.
+        tolerance: what the model's precision allows.
+        rounding: the reference's answers with every weight and input moved by rounding, when that is known: a network
+            that multiplies such errors may be ROUNDING times as far from its reference.
     """
     gates: list[Gate] = []
     differences: tuple[OutputDifference, ...] = ()
@@ -52,12 +93,10 @@ def check(answers: Answers, reference: Answers, expected: tuple[TensorSpec, ...]
     if not failed("structure", _structure(answers, reference, expected), "outputs as the model has them"):
         problem = _finite(answers, reference, expected)
         if not failed("finite", problem, "NaN and Inf only where the reference has them, if anywhere"):
-            differences = tuple(
-                _difference(spec.name, [a[k] for a in answers.arrays], [r[k] for r in reference.arrays])
-                for k, spec in enumerate(expected)
-            )
-            if not failed("tensor", *_tensor(differences)):
-                failed("argmax", *_argmax(differences))
+            tolerances = _tolerances(tolerance, rounding, reference, expected)
+            differences = _differences(answers, reference, expected, tolerances)
+            if not failed("tensor", *_tensor(differences, tolerances)):
+                failed("argmax", *_argmax(differences, tolerances))
     for name in ("structure", "finite", "tensor", "argmax")[len(gates) :]:
         gates.append(Gate(name, Verdict.NOT_RUN, "an earlier gate failed"))
     verdict = Verdict.FAIL if any(gate.verdict is Verdict.FAIL for gate in gates) else Verdict.PASS
@@ -78,8 +117,9 @@ def _structure(answers: Answers, reference: Answers, expected: tuple[TensorSpec,
             fits = len(array.shape) == len(spec.shape) and all(
                 size is None or size == actual for size, actual in zip(spec.shape, array.shape, strict=True)
             )
-            if not fits or array.dtype.name != spec.dtype:
-                return f"{spec.name} is {array.dtype.name}{list(array.shape)}, not {spec.dtype}{list(spec.shape)}"
+            dtype = "string" if array.dtype.kind in "OSU" else array.dtype.name
+            if not fits or dtype != spec.dtype:
+                return f"{spec.name} is {dtype}{list(array.shape)}, not {spec.dtype}{list(spec.shape)}"
             if array.shape != right.shape:  # where the model leaves a dimension open
                 return f"{spec.name} is {list(array.shape)}, the reference's {list(right.shape)}"
     return None
@@ -102,19 +142,60 @@ def _finite(answers: Answers, reference: Answers, expected: tuple[TensorSpec, ..
     return None
 
 
-def _tensor(differences: Sequence[OutputDifference]) -> tuple[str | None, str]:
+def _tolerances(
+    tolerance: Tolerance, rounding: Answers | None, reference: Answers, expected: tuple[TensorSpec, ...]
+) -> list[Tolerance]:
+    """One for each output: what the precision allows, or what rounding does to the reference itself."""
+    same = [tolerance] * len(expected)
+    if rounding is None:
+        return same
+
+    def allowed(limit: float, moved: float) -> float:
+        return max(limit, min(ROUNDING * moved, MOST))
+
+    return [
+        Tolerance(
+            allowed(tolerance.typical, d.typical),
+            tolerance.outlier,
+            allowed(tolerance.outliers, d.outliers),
+            allowed(tolerance.flips, d.argmax_flips or 0.0),
+        )
+        for d in _differences(rounding, reference, expected, same)
+    ]
+
+
+def _tensor(differences: Sequence[OutputDifference], tolerances: Sequence[Tolerance]) -> tuple[str | None, str]:
     """The problem, if any, and what to say otherwise."""
-    for d in differences:
-        if not d.typical <= TYPICAL:
-            return f"typical error of {d.name} is {d.typical:.1e} of its RMS, more than {TYPICAL:g}", ""
-        if d.outliers > OUTLIERS:
-            return f"{d.outliers:.2g} of {d.name} is off by over {OUTLIER:g} of its RMS, more than {OUTLIERS:g}", ""
+    for d, limit in zip(differences, tolerances, strict=True):
+        if not d.typical <= limit.typical:
+            return f"typical error of {d.name} is {d.typical:.1e} of its RMS, more than {limit.typical:.2g}", ""
+        if d.outliers > limit.outliers:
+            return (
+                f"{d.outliers:.2g} of {d.name} is off by over {limit.outlier:g} of its RMS, more than "
+                f"{limit.outliers:.2g}",
+                "",
+            )
     worst = max(differences, key=lambda d: d.typical)
     return None, f"typical error {worst.typical:.1e} of RMS, largest error {worst.max_abs:.1e} ({worst.name})"
 
 
-def _difference(name: str, actual: Sequence[Array], reference: Sequence[Array]) -> OutputDifference:
-    """Error figures of one output over all inputs, in float64."""
+def _differences(
+    answers: Answers, reference: Answers, expected: tuple[TensorSpec, ...], tolerances: Sequence[Tolerance]
+) -> tuple[OutputDifference, ...]:
+    return tuple(
+        _difference(spec.name, [a[k] for a in answers.arrays], [r[k] for r in reference.arrays], tolerances[k])
+        for k, spec in enumerate(expected)
+    )
+
+
+def _difference(
+    name: str, actual: Sequence[Array], reference: Sequence[Array], tolerance: Tolerance
+) -> OutputDifference:
+    """Error figures of one output over all inputs, in float64. Of a name or an index, any difference is an outlier."""
+    measured = all(np.issubdtype(x.dtype, np.inexact) for x in reference)
+    if not all(np.issubdtype(x.dtype, np.number) or x.dtype == np.bool_ for x in reference):  # text
+        actual = [np.not_equal(a, r) for a, r in zip(actual, reference, strict=True)]
+        reference = [np.zeros(x.shape) for x in reference]
     a = np.stack([np.asarray(x, np.float64) for x in actual])
     b = np.stack([np.asarray(x, np.float64) for x in reference])
     both = np.isfinite(a) & np.isfinite(b)
@@ -125,13 +206,16 @@ def _difference(name: str, actual: Sequence[Array], reference: Sequence[Array]) 
     rms = float(np.sqrt(np.mean(error**2))) if b.size else 0.0
     product = float(np.linalg.norm(a) * np.linalg.norm(b))
     cosine = float(np.sum(a * b) / product) if product else float(not error.any())
-    flips = _flips(a, b, TYPICAL * scale) if a.ndim > 1 and a.shape[-1] > 1 and a.size else None
+    classes = measured and a.ndim > 1 and a.shape[-1] > 1 and a.size
+    flips = _flips(a, b, tolerance.typical * scale) if classes else None
     if scale:
         relative, typical = rms / scale, float(np.quantile(error, 0.99)) / scale
-        outliers = float(np.mean(error > OUTLIER * scale))
+        outliers = float(np.mean(error > tolerance.outlier * scale))
     else:
         relative = typical = 0.0 if rms == 0 else float("inf")
         outliers = float(np.mean(error > 0)) if error.size else 0.0
+    if not measured and error.size:
+        typical, outliers = 0.0, float(np.mean(error > 0))
     return OutputDifference(
         name,
         float(error.max(initial=0)),
@@ -156,14 +240,18 @@ def _flips(actual: Array, reference: Array, tie: float) -> float:
     return float(np.mean(lead > tie))
 
 
-def _argmax(differences: Sequence[OutputDifference]) -> tuple[str | None, str]:
+def _argmax(differences: Sequence[OutputDifference], tolerances: Sequence[Tolerance]) -> tuple[str | None, str]:
     """The problem, if any, and what to say otherwise."""
-    flips = [(d.argmax_flips, d.name) for d in differences if d.argmax_flips is not None]
+    flips = [
+        (d.argmax_flips, d.name, limit.flips)
+        for d, limit in zip(differences, tolerances, strict=True)
+        if d.argmax_flips is not None
+    ]
     if not flips:
         return None, "no output has classes"
-    share, name = max(flips)
+    share, name, most = max(flips, key=lambda one: one[0] - one[2])
     said = f"{share:.2g} of positions of {name} change class"
-    return (f"{said}, more than {ARGMAX_FLIPS:g}" if share > ARGMAX_FLIPS else None), said
+    return (f"{said}, more than {most:.2g}" if share > most else None), said
 
 
 def _names(specs: Sequence[tuple[str, str]]) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from keronyx.control_groups import cpu_quota, memory_bytes, throttled_s
+from keronyx.control_groups import memory_bytes, throttled_s
+from keronyx.control_groups import usable_cores as usable_cores
 from keronyx.profiles import canary
 from keronyx.types import Environment, RoundReading
 
@@ -48,13 +49,6 @@ def available_memory_mib() -> float:
     import psutil
 
     return float(min(psutil.virtual_memory().available, memory_bytes())) / 2**20
-
-
-def usable_cores() -> int:
-    """Cores this process may run on: its affinity, bounded by a control group's quota."""
-    cores = len(os.sched_getaffinity(0))
-    quota = cpu_quota()
-    return cores if quota is None else min(cores, max(1, int(quota)))
 
 
 def last_level_cache_bytes() -> int:

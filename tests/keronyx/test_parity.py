@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keronyx.parity import Answers, check
+from keronyx.parity import TOLERANCES, Answers, check
 from keronyx.types import TensorSpec, Verdict
 
 SPECS = (TensorSpec("mask", (1, 8, 10, 3), "float32"), TensorSpec("score", (1, 4), "float32"))
@@ -278,3 +278,55 @@ def test_without_classes_there_is_nothing_to_flip():
     one = [[np.ones((1, 30, 1), "float32")]]
     parity = judge(one, spec, one, spec)
     assert parity.gates[3].detail == "no output has classes" and parity.outputs[0].argmax_flips is None
+
+
+# --- other precisions, and networks that multiply rounding
+
+
+@pytest.mark.parametrize("precision", ["float16", "bfloat16"])
+def test_a_coarser_precision_is_allowed_its_own_rounding_and_no_more(precision):
+    reference = [[np.random.default_rng(3).uniform(0.5, 1, (1, 50, 50)).astype("float32")]]
+    spec = (TensorSpec("y", (1, 50, 50), "float32"),)
+    limit = 0.7 * TOLERANCES[precision].typical
+    answers, expected = Answers(spec, [[reference[0][0] * (1 + limit)]]), Answers(spec, reference)
+    assert check(answers, expected, spec, "Keras").verdict is Verdict.FAIL
+    assert check(answers, expected, spec, "Keras", TOLERANCES[precision]).verdict is Verdict.PASS
+    worse = Answers(spec, [[reference[0][0] * (1 + 2 * limit)]])
+    assert check(worse, expected, spec, "Keras", TOLERANCES[precision]).verdict is Verdict.FAIL
+
+
+def test_a_network_that_multiplies_rounding_may_be_as_far_from_itself():
+    reference = [[np.random.default_rng(3).uniform(0.5, 1, (1, 50, 50)).astype("float32")]]
+    spec = (TensorSpec("y", (1, 50, 50), "float32"),)
+    expected, moved = Answers(spec, reference), Answers(spec, [[reference[0][0] * 1.001]])
+    for off, verdict in ((1.005, Verdict.PASS), (1.02, Verdict.FAIL)):
+        found = check(Answers(spec, [[reference[0][0] * off]]), expected, spec, "Keras", rounding=moved)
+        assert found.verdict is verdict
+        assert check(Answers(spec, [[reference[0][0] * off]]), expected, spec, "Keras").verdict is Verdict.FAIL
+    chaos = Answers(spec, [[reference[0][0] * 2]])
+    assert check(Answers(spec, [[reference[0][0] * 1.5]]), expected, spec, "Keras", rounding=chaos).verdict is (
+        Verdict.FAIL
+    )
+
+
+def test_indices_are_judged_by_the_share_that_differs_and_ties_by_rounding():
+    spec = (TensorSpec("classes", (1, 100, 100), "int64"),)
+    reference = [[np.random.default_rng(1).integers(1000, 1020, (1, 100, 100))]]
+    for changed, verdict in ((10, None), (11, "tensor")):  # by one, of some thousand
+        arrays = copy(reference)
+        arrays[0][0].reshape(-1)[:changed] += 1
+        parity = judge(arrays, spec, reference, spec)
+        assert failing(parity) == verdict and parity.outputs[0].outliers == pytest.approx(changed / 10_000)
+    moved = copy(reference)
+    moved[0][0].reshape(-1)[-5:] += 1
+    found = check(Answers(spec, arrays), Answers(spec, reference), spec, "Keras", rounding=Answers(spec, moved))
+    assert found.verdict is Verdict.PASS
+
+
+def test_text_is_the_same_or_it_is_not():
+    spec = (TensorSpec("word", (1, 3), "string"),)
+    reference = [[np.array([["one", "two", "many"]], "U4")], [np.array([["one", "two", "many"]], "U4")]]
+    assert failing(judge(copy(reference), spec, reference, spec)) is None
+    other = copy(reference)
+    other[1][0][0, 1] = "x"
+    assert failing(judge(other, spec, reference, spec)) == "tensor"

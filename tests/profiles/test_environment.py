@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from keronyx import control_groups
 from keronyx.profiles import environment
 from keronyx.profiles.environment import SystemSensors, last_level_cache_bytes, package_version, read_environment
 
@@ -85,6 +86,6 @@ def test_the_last_level_cache_is_the_largest_of_the_first_core(tmp_path, monkeyp
 
 @pytest.mark.parametrize(("quota", "cores"), [(1.5, 1), (None, 8), (0.5, 1), (16.0, 8)])
 def test_a_quota_bounds_the_usable_cores(quota, cores, monkeypatch):
-    monkeypatch.setattr(environment, "cpu_quota", lambda: quota)
+    monkeypatch.setattr(control_groups, "cpu_quota", lambda: quota)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
     assert environment.usable_cores() == cores
