@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from keronyx.errors import ExportError, KeronyxError, UnwritableError, UsageError
+from keronyx.export.dims import NOTHING, Asked
 from keronyx.export.source import Source, hash_path
 from keronyx.process import Message, first_line, one_line, peak_resident_mib, serve
 from keronyx.types import Artifact, ModelSpec
@@ -22,24 +23,29 @@ class _Loaded:
     """What the process holds between orders."""
 
     model: Any = None
+    asked: Asked = NOTHING
     spec: ModelSpec
 
 
 def load(order: Message) -> Message:
     """Load the source. Answers with its ModelSpec."""
-    from keronyx.export import signature
+    from keronyx.export import dims, signature
     from keronyx.export.source import load as load_source
 
     source = Source(**order["source"])
     batch, size = order["batch"], order["image_size"]
     image_size = (int(size[0]), int(size[1])) if size else None
-    _Loaded.model = load_source(source)
+    asked, leave_open = dims.parse(order.get("shapes", ())), bool(order.get("leave_open"))
+    _Loaded.model, _Loaded.asked = load_source(source, asked), asked
     arguments = (source.name, source.text)
     try:
         if source.kind == "saved_model":
-            spec = signature.of_saved_model(_Loaded.model, *arguments, source.identity or "", batch, image_size)
+            identity = source.identity or ""
+            spec = signature.of_saved_model(_Loaded.model, *arguments, identity, batch, image_size, asked, leave_open)
         else:
-            spec = signature.of_keras(_Loaded.model, *arguments, batch, image_size, source.custom_objects)
+            spec = signature.of_keras(
+                _Loaded.model, *arguments, batch, image_size, source.custom_objects, asked, leave_open
+            )
     except (UsageError, ExportError):
         raise
     except Exception as error:
@@ -84,7 +90,7 @@ def _make(kind: str, path: Path, order: Message) -> tuple[tuple[str, ...], int |
         from keronyx.export import onnx
         from keronyx.export.macs import count_macs
 
-        evidence = onnx.convert(_Loaded.model, _Loaded.spec, path)
+        evidence = onnx.convert(_Loaded.model, _Loaded.spec, path, _Loaded.asked)
         return evidence, count_macs(onnx_library.load(str(path)))
     if kind == "frozen":
         from keronyx.export import frozen

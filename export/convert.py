@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,9 @@ def export(
     folder: Path | None = None,
     batch: int | None = 1,
     image_size: tuple[int, int] | None = None,
+    shapes: Sequence[str] = (),
+    leave_open: bool = False,
+    opset: int = OPSET,
     force: bool = False,
     timeout_s: float = 1800,
     progress: Progress = lambda _: None,
@@ -63,15 +66,18 @@ def export(
         root: where folders named by content are made, unless `folder` names one.
         batch: static batch size, None for a dynamic one.
         image_size: height and width, for inputs that leave them open.
+        shapes: `NAME=1x320x400x3` for single inputs (see `dims.parse`).
+        leave_open: whether dimensions nothing is said of may stay undefined.
+        opset: of the ONNX file.
 
     Raises:
         KeronyxError: the source cannot be loaded, or the folder cannot be used.
     """
-    job = _Conversion(source, batch, image_size, timeout_s, progress)
+    job = _Conversion(source, batch, image_size, tuple(shapes), leave_open, opset, timeout_s, progress)
     wanted = tuple(kinds)
 
     def place(content: str) -> tuple[str, Path]:
-        key = folders.key(content, batch, image_size, OPSET)
+        key = folders.key(content, batch, image_size, sorted(shapes), leave_open, opset)
         return key, folder or folders.default_folder(root, source.name, batch, key)
 
     if source.identity:
@@ -87,12 +93,14 @@ def export(
                 folders.MANIFEST_SCHEMA,
                 key,
                 batch,
-                OPSET,
+                opset,
                 job.spec(),
                 folders.tool_versions(),
                 custom_objects=source.custom_objects,
                 trust=source.trust,
                 image_size=image_size,
+                shapes=tuple(shapes),
+                leave_open=leave_open,
             )
             return job.make(target, manifest, wanted)
         finally:
@@ -137,7 +145,16 @@ def complete(
         trust=trust,
         custom_objects=custom_objects or manifest.custom_objects,
     )
-    job = _Conversion(source, manifest.batch, manifest.image_size, timeout_s, progress)
+    job = _Conversion(
+        source,
+        manifest.batch,
+        manifest.image_size,
+        manifest.shapes,
+        manifest.leave_open,
+        manifest.opset,
+        timeout_s,
+        progress,
+    )
     wanted = tuple(kinds)
     if not job.missing(folder, manifest, wanted):
         return Exported(folder, manifest, {}, source)
@@ -157,6 +174,9 @@ class _Conversion:
     source: Source
     batch: int | None
     image_size: tuple[int, int] | None
+    shapes: tuple[str, ...]
+    leave_open: bool
+    opset: int
     timeout_s: float
     progress: Progress
     child: Child | None = None
@@ -170,7 +190,13 @@ class _Conversion:
             self.child = Child(CHILD, ENVIRONMENT, title="the conversion")
             self.child.wait_ready(self.timeout_s)
             answer = self.child.ask(
-                "load", self.timeout_s, source=asdict(self.source), batch=self.batch, image_size=self.image_size
+                "load",
+                self.timeout_s,
+                source=asdict(self.source),
+                batch=self.batch,
+                image_size=self.image_size,
+                shapes=self.shapes,
+                leave_open=self.leave_open,
             )
             self.loaded = _spec(answer)
         return self.loaded

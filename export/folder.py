@@ -51,17 +51,21 @@ class Manifest:
     custom_objects: str | None = None
     trust: bool = False
     image_size: tuple[int, int] | None = None
+    shapes: tuple[str, ...] = ()
+    """What `--shape` said."""
+    leave_open: bool = False
+    """Whether dimensions nothing was said of could stay undefined."""
 
     def artifact(self, kind: str) -> Artifact | None:
         return next((a for a in self.artifacts if a.kind == kind), None)
 
 
-def key(identity: str, batch: int | None, image_size: tuple[int, int] | None, opset: int) -> str:
-    """Hash of the source's identity, the options, the tools' versions and this package's own code."""
+def key(identity: str, *terms: object) -> str:
+    """Hash of the source's identity, the terms of the export, the tools' versions and this package's own code."""
     code = hashlib.sha256()
     for file in sorted(Path(__file__).parent.rglob("*.py")):
         code.update(file.read_bytes())
-    text = json.dumps([identity, batch, image_size, opset, tool_versions(), code.hexdigest()])
+    text = json.dumps([identity, *terms, tool_versions(), code.hexdigest()])
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -6,6 +6,7 @@ makes it, under the model's names; `convert` runs the graph passes on it and wri
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import numpy as np
 
 from keronyx.errors import ExportError
 from keronyx.export import signature
+from keronyx.export.dims import NOTHING, Asked, input_dims, output_dims
 from keronyx.export.fold import fold_batchnorm
 from keronyx.export.layers import Scopes, label, layer_of
 from keronyx.export.lifting import trace_lifted
@@ -31,7 +33,7 @@ OPSET = 18
 """Newest operator set tf2onnx 1.17 writes."""
 
 
-def convert(model: Any, spec: ModelSpec, path: Path) -> tuple[str, ...]:
+def convert(model: Any, spec: ModelSpec, path: Path, asked: Asked = NOTHING) -> tuple[str, ...]:
     """Write `model` (a `keras.Model`, or a loaded SavedModel) to `path`, after all graph passes.
 
     Returns:
@@ -43,7 +45,7 @@ def convert(model: Any, spec: ModelSpec, path: Path) -> tuple[str, ...]:
     import onnx
     import onnx_ir as ir
 
-    graph, evidence = converted(model, spec)
+    graph, evidence = converted(model, spec, asked)
     applied = rewrite(graph)
     proto = ir.to_proto(graph)
     check(proto, spec)
@@ -52,8 +54,11 @@ def convert(model: Any, spec: ModelSpec, path: Path) -> tuple[str, ...]:
     return (f"{len(proto.graph.node)} ONNX nodes", *evidence, *said)
 
 
-def converted(model: Any, spec: ModelSpec) -> tuple[ir.Model, list[str]]:
+def converted(model: Any, spec: ModelSpec, asked: Asked = NOTHING) -> tuple[ir.Model, list[str]]:
     """The model as tf2onnx converts it, inputs and outputs as the spec has them, and what was done to it before.
+
+    Args:
+        asked: the shapes asked for, whose names open dimensions get.
 
     Raises:
         ExportError: an operator cannot be converted; names the layer it comes from.
@@ -72,6 +77,7 @@ def converted(model: Any, spec: ModelSpec) -> tuple[ir.Model, list[str]]:
     proto = _tf2onnx(function)
     refuse_foreign(proto, scopes)
     _name(proto, function, spec, weights)
+    _say_dims(proto, model, spec, asked)
     fold_constants(proto)
     graph = ir.from_proto(proto)
     label(graph, scopes)
@@ -156,16 +162,21 @@ def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Array])
     _rename(graph, renamed | produced)
     for name, weight in lifted.items():
         graph.initializer.append(onnx.numpy_helper.from_array(weights[weight], name))
-    kept = [_value_info(tensor) for tensor in spec.inputs]
-    made = [_value_info(tensor) for tensor in spec.outputs]
     del graph.input[:], graph.output[:], graph.value_info[:]
-    graph.input.extend(kept)
-    graph.output.extend(made)
     graph.name = re.sub(r"\W", "_", spec.name)
     proto.producer_name = "keronyx"
     onnx.helper.set_model_props(
-        proto, {"keronyx.inputs": ",".join(t.name for t in spec.inputs), "keronyx.content_hash": spec.content_hash}
+        proto, {"keronyx.signature": _signature_json(spec), "keronyx.content_hash": spec.content_hash}
     )
+
+
+def _signature_json(spec: ModelSpec) -> str:
+    """Inputs and outputs as the Keras model has them, for whoever finds the file without its manifest."""
+
+    def told(tensors: Sequence[TensorSpec]) -> list[dict[str, Any]]:
+        return [{"name": t.name, "shape": t.shape, "dtype": t.dtype} for t in tensors]
+
+    return json.dumps({"model": spec.name, "inputs": told(spec.inputs), "outputs": told(spec.outputs)})
 
 
 def _rename(graph: Any, renamed: dict[str, str]) -> None:
@@ -211,13 +222,29 @@ def _arguments(function: Any) -> list[Any]:
     return list(function.inputs[: len(function.inputs) - len(function.captured_inputs)])
 
 
-def _value_info(tensor: TensorSpec) -> Any:
+def _say_dims(proto: Any, model: Any, spec: ModelSpec, asked: Asked) -> None:
+    """Give the open dimensions of inputs and outputs their names."""
+    import keras
+
+    trace = signature.trace if isinstance(model, keras.Model) else signature.trace_saved_model
+
+    def shapes_at(inputs: Sequence[TensorSpec]) -> list[tuple[int | None, ...]]:
+        return [tuple(tensor.shape) for tensor in trace(model, inputs).outputs]
+
+    named = input_dims(spec.inputs, asked), output_dims(spec.inputs, spec.outputs, asked, shapes_at)
+    for values, tensors, dims in (
+        (proto.graph.input, spec.inputs, named[0]),
+        (proto.graph.output, spec.outputs, named[1]),
+    ):
+        del values[:]
+        values.extend(_value_info(tensor, of_one) for tensor, of_one in zip(tensors, dims, strict=True))
+
+
+def _value_info(tensor: TensorSpec, dims: Sequence[int | str | None]) -> Any:
     import onnx
 
-    shape = [size if size is not None else ("batch" if i == 0 else f"dim_{i}") for i, size in enumerate(tensor.shape)]
-    return onnx.helper.make_tensor_value_info(
-        tensor.name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype)), shape
-    )
+    dtype = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
+    return onnx.helper.make_tensor_value_info(tensor.name, dtype, dims)
 
 
 def _tensor_names(tensors: Sequence[Any]) -> list[str]:

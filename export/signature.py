@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keronyx.errors import ExportError, UsageError
+from keronyx.export.dims import NOTHING, Asked, decided, refuse_unknown
 from keronyx.types import ModelSpec, TensorSpec
 
 SIGNATURE = "serving_default"
@@ -31,6 +32,8 @@ def of_keras(
     batch: int | None,
     image_size: tuple[int, int] | None,
     custom_objects: str | None = None,
+    asked: Asked = NOTHING,
+    leave_open: bool = False,
 ) -> ModelSpec:
     """Signature of a `keras.Model`.
 
@@ -38,10 +41,18 @@ def of_keras(
         batch: size of the first dimension, None to leave it dynamic.
         image_size: height and width for rank-4 inputs that leave them undefined.
         custom_objects: `module` or `module:attribute` the model needed, whose code is part of its content.
+        asked: shapes asked for by name, before which the other arguments stand back.
+        leave_open: whether dimensions nothing is said of may stay undefined.
     """
+    names = input_names(model)
+    refuse_unknown(asked, names)
     inputs = tuple(
-        TensorSpec(name, _fixed(name, tuple(tensor.shape), batch, image_size), _numeric(name, str(tensor.dtype)))
-        for name, tensor in zip(input_names(model), model.inputs, strict=True)
+        TensorSpec(
+            name,
+            decided(name, tuple(tensor.shape), batch, image_size, asked, leave_open),
+            _numeric(name, str(tensor.dtype)),
+        )
+        for name, tensor in zip(names, model.inputs, strict=True)
     )
     _check_image_size(source, inputs, image_size)
     function = trace(model, inputs)
@@ -54,13 +65,26 @@ def of_keras(
 
 
 def of_saved_model(
-    loaded: Any, name: str, source: str, identity: str, batch: int | None, image_size: tuple[int, int] | None
+    loaded: Any,
+    name: str,
+    source: str,
+    identity: str,
+    batch: int | None,
+    image_size: tuple[int, int] | None,
+    asked: Asked = NOTHING,
+    leave_open: bool = False,
 ) -> ModelSpec:
     """Signature of a SavedModel's `serving_default` (or only) signature; names in their sorted order."""
     function = saved_signature(loaded)
+    arguments = sorted(function.structured_input_signature[1].items())
+    refuse_unknown(asked, [key for key, _ in arguments])
     inputs = tuple(
-        TensorSpec(key, _fixed(key, tuple(tensor.shape), batch, image_size), _numeric(key, tensor.dtype.name))
-        for key, tensor in sorted(function.structured_input_signature[1].items())
+        TensorSpec(
+            key,
+            decided(key, tuple(tensor.shape), batch, image_size, asked, leave_open),
+            _numeric(key, tensor.dtype.name),
+        )
+        for key, tensor in arguments
     )
     _check_image_size(source, inputs, image_size)
     traced = trace_saved_model(loaded, inputs)
@@ -201,20 +225,3 @@ def _check_image_size(source: str, inputs: Sequence[TensorSpec], image_size: tup
     if image_size is not None and image_size not in images:
         takes = " and ".join("x".join(map(str, shape)) for shape in images) or "no images"
         raise UsageError(f"{source} takes {takes}, not {image_size[0]}x{image_size[1]}", "leave --image-size away")
-
-
-def _fixed(
-    name: str, shape: tuple[int | None, ...], batch: int | None, image_size: tuple[int, int] | None
-) -> tuple[int | None, ...]:
-    if not shape:
-        return shape
-    fixed: list[int | None] = [batch if shape[0] is None else shape[0], *shape[1:]]
-    if shape[0] is not None and batch is not None and shape[0] != batch:
-        raise UsageError(f"input {name!r} has a fixed batch of {shape[0]}, not {batch}")
-    if len(shape) == 4 and None in shape[1:3]:
-        if image_size is None:
-            raise UsageError(f"input {name!r} leaves height and width open", "say --image-size HEIGHTxWIDTH")
-        fixed[1:3] = [size if size is not None else wanted for size, wanted in zip(shape[1:3], image_size, strict=True)]
-    if None in fixed[1:]:
-        raise ExportError(f"input {name!r} has undefined dimensions {tuple(fixed)}", "give the Input a fixed shape")
-    return tuple(fixed)

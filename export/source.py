@@ -18,6 +18,8 @@ from typing import Any
 
 from keronyx.custom_objects import import_custom_objects, import_module
 from keronyx.errors import KeronyxError, SourceError, UntrustedModelError, UsageError
+from keronyx.export.dims import NOTHING, Asked
+from keronyx.export.wrap import with_inputs
 from keronyx.process import one_line
 from keronyx.unsafe import refuse_unsafe_saved_model
 
@@ -144,8 +146,11 @@ def _kind_of(path: Path) -> str:
     raise SourceError(f"{path}: not a model file keronyx knows", "it reads .keras, .h5 and SavedModel folders")
 
 
-def load(source: Source) -> Any:
+def load(source: Source, asked: Asked = NOTHING) -> Any:
     """Load or build the model.
+
+    Args:
+        asked: shapes of the inputs, for a model that does not have them fixed.
 
     Returns:
         A built `keras.Model`; for a SavedModel the object of `tf.saved_model.load`.
@@ -167,17 +172,13 @@ def load(source: Source) -> Any:
         model = load_keras_file(source.target, source.trust, source.custom_objects)
     if not isinstance(model, keras.Model):
         raise SourceError(f"{source.text} gave a {type(model).__name__}, not a keras.Model")
+    whole = with_inputs(model, asked, source.text)
     if source.weights:
         try:
             model.load_weights(source.weights)
         except Exception as error:
             raise SourceError(f"{source.weights} does not fit {source.text}: {one_line(error)}") from error
-    if not model.built or not getattr(model, "inputs", None):
-        raise SourceError(
-            f"{source.text} has no fixed inputs: it is subclassed or not built",
-            "wrap it in keras.Model(inputs, outputs), or give the Sequential an Input layer",
-        )
-    return model
+    return whole
 
 
 def load_keras_file(path: str, trust: bool, custom_objects: str | None) -> Any:

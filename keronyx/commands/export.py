@@ -9,6 +9,10 @@ import typer
 
 from keronyx import options, terminal
 from keronyx.commands.common import CustomObjects, Debug, Force, ImageSize, JsonOutput, Quiet, Trust, Weights
+from keronyx.errors import UsageError
+
+OPSET = 18
+OLDEST_OPSET, NEWEST_OPSET = 15, 24
 
 
 def export(
@@ -19,6 +23,17 @@ def export(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.")] = None,
     batch: Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the exported model.")] = "1",
     image_size: ImageSize = None,
+    shape: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SIZES",
+            help="Sizes of one input, `image=1x320x400x3`; a name instead of a number leaves that size open, "
+            "`image=batch,height,width,3`. For models that do not say: `words=1x20:int32`. May be repeated.",
+        ),
+    ] = None,
+    opset: Annotated[
+        int, typer.Option(min=OLDEST_OPSET, max=NEWEST_OPSET, help="ONNX operator set of the file.")
+    ] = OPSET,
     weights: Weights = None,
     custom_objects: CustomObjects = None,
     trust: Trust = False,
@@ -35,10 +50,20 @@ def export(
         resolved = pipeline.resolve(
             source, trust=trust, custom_objects=custom_objects, weights=weights, image_size=size
         )
+        if shape and image_size:
+            raise UsageError("--shape and --image-size contradict each other", "leave one of them away")
         fixed = None if batch == "dynamic" else options.positive(batch, "--batch")
         with terminal.progress(quiet or json) as progress:
             exported = pipeline.export(
-                resolved, target=output, batch=fixed, image_size=size, force=force, progress=progress
+                resolved,
+                target=output,
+                batch=fixed,
+                image_size=size,
+                shapes=shape or (),
+                leave_open=True,
+                opset=opset,
+                force=force,
+                progress=progress,
             )
         if exported.failed:
             raise next(iter(exported.failed.values()))
@@ -50,8 +75,8 @@ def export(
         print(f"{spec.name} · {spec.parameters:,} parameters · opset {manifest.opset}")
         for kind, tensors in (("in", spec.inputs), ("out", spec.outputs)):
             for tensor in tensors:
-                shape = "x".join("?" if size is None else str(size) for size in tensor.shape)
-                print(f"  {kind:<3} {tensor.name} {shape} {tensor.dtype}")
+                sizes = "x".join("?" if size is None else str(size) for size in tensor.shape)
+                print(f"  {kind:<3} {tensor.name} {sizes} {tensor.dtype}")
         for a in manifest.artifacts:
             facts = " · ".join(
                 [f"{a.bytes / 2**20:.1f} MiB", f"{a.seconds:.1f} s", f"peak {a.peak_mib:,.0f} MiB", *a.evidence]

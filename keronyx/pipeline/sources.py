@@ -8,6 +8,7 @@ from pathlib import Path
 from keronyx.errors import UsageError
 from keronyx.export import convert, folder
 from keronyx.export.convert import Exported
+from keronyx.export.onnx import OPSET
 from keronyx.export.source import Source, hash_path, identify
 from keronyx.pipeline.progress import Progress, Silent
 from keronyx.zoo import names
@@ -66,11 +67,14 @@ def export(
     target: Path | None = None,
     batch: int | None = 1,
     image_size: tuple[int, int] | None = None,
+    shapes: Sequence[str] = (),
+    leave_open: bool = False,
+    opset: int = OPSET,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Exported:
     """Convert a source, into `target` or a folder of EXPORTS named by content. Raises KeronyxError."""
-    if source.kind == "applications" and image_size is None:
+    if source.kind == "applications" and image_size is None and not shapes:
         image_size = APPLICATION_SIZE
     return convert.export(
         source,
@@ -79,6 +83,9 @@ def export(
         folder=target,
         batch=batch,
         image_size=image_size,
+        shapes=shapes,
+        leave_open=leave_open,
+        opset=opset,
         force=force,
         progress=(progress or Silent()).phase,
     )
@@ -107,6 +114,12 @@ def preparation(
         manifest = folder.read(source)
         if manifest is not None and manifest.batch not in (batch, None):
             raise UsageError(f"{source} is exported at batch {manifest.batch}, not {batch}", "name its source")
+        open_inputs = [t.name for t in manifest.spec.inputs if None in t.shape[1:]] if manifest else []
+        if open_inputs:
+            raise UsageError(
+                f"{source} leaves sizes of its input {open_inputs[0]!r} open, and only fixed ones can be timed",
+                "export it with --shape NAME=SIZES",
+            )
         return convert.complete(source, kinds, trust=trust, custom_objects=custom_objects, progress=progress.phase)
 
     return of_folder if isinstance(source, Path) else of_source
