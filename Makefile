@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: profile test lint bench bench-measuring docs clean
+.PHONY: profile test lint bench bench-measuring bench-export coverage docs clean
 .DELETE_ON_ERROR:
 
 profile: $(VENV)/.ready
@@ -25,6 +25,13 @@ bench: $(VENV)/.ready-dev
 bench-measuring: $(VENV)/.ready-dev
 	$(BIN)/python benchmarks/measuring.py
 
+coverage: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.coverage
+
+bench-export: $(VENV)/.ready-bench
+	$(BIN)/python -m benchmarks.coverage > /dev/null || true
+	$(BIN)/python -m benchmarks.export_speed
+
 docs: $(VENV)/.ready-dev
 	$(BIN)/python docs/generate.py
 
@@ -36,6 +43,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready-dev: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,dev]'
+	touch $@
+
+$(VENV)/.ready-bench: $(VENV)/.ready-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cpu,dev,bench]'
 	touch $@
 
 clean:

@@ -10,8 +10,8 @@ import importlib
 import pkgutil
 from dataclasses import dataclass
 
-ZOO = ("unet:16", "unet-spatial:16", "unet-dilated:16", "model-v4:16", "enet:16")
-"""The five networks of the zoo at width 16."""
+ZOO = ("unet:16", "unet-spatial:16", "unet-dilated:16", "model-v4", "enet")
+"""The five networks of the zoo: the U-Nets at width 16, the others as published."""
 
 
 @dataclass(frozen=True)
