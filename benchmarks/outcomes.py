@@ -15,6 +15,9 @@ CRASH = "crash"
 TIMEOUT = "timeout"
 OUTCOMES = (USABLE, NAMED, UNNAMED, SILENT, CRASH, TIMEOUT)
 
+DEFECT = "this is a defect"
+"""What keronyx says of an exception it did not foresee."""
+
 GENERIC = frozenset({"x", "y", "a", "b", "c"})
 """Names too short to be recognised in a sentence without quotes."""
 
@@ -53,7 +56,7 @@ def of_command(code: int | None, said: str, names: Iterable[str] = ()) -> tuple[
         return TIMEOUT, last
     if code == 0:
         return USABLE, ""
-    if code < 0 or "Traceback" in said or not last or code not in (1, 2, 3, 4):
+    if code < 0 or "Traceback" in said or DEFECT in said or not last or code not in (1, 2, 3, 4):
         return CRASH, last or f"exit code {code}, nothing said"
     message = " ".join(lines).removeprefix("keronyx: ")
     return (NAMED if names_a_layer(message, names) else UNNAMED), message
