@@ -45,7 +45,9 @@ def main() -> int:
     chosen = [m for m in FAMILIES.values() if not asked.only or m.family in asked.only or key_of(m) in asked.only]
     if not chosen:
         raise SystemExit(f"no such family: {', '.join(sorted({m.family for m in FAMILIES.values()}))}")
-    kept = {} if asked.fresh else read()
+    kept = read()
+    if asked.fresh:
+        kept = {name: outcome for name, outcome in kept.items() if name not in map(key_of, chosen)}
     with Judge() as judge:
         for number, model in enumerate(chosen, 1):
             code = code_hash(model)
