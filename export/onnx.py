@@ -6,6 +6,7 @@ makes it, under the model's names; `convert` runs the graph passes on it and wri
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import re
@@ -21,6 +22,7 @@ from keronyx.export.dims import NOTHING, Asked, input_dims, output_dims
 from keronyx.export.fold import fold_batchnorm
 from keronyx.export.layers import Scopes, label, layer_of
 from keronyx.export.lifting import trace_lifted
+from keronyx.export.operators import handlers
 from keronyx.export.rewrite import rewrite
 from keronyx.export.rewrite.fold_constants import fold_constants
 from keronyx.process import one_line
@@ -133,7 +135,7 @@ def _tf2onnx(function: Any) -> Any:
     """ConcreteFunction -> ModelProto. An operator without a conversion raises, where tf2onnx's own entry points carry
     on and write a file that cannot run."""
     import tensorflow as tf
-    from tf2onnx import optimizer, tf_loader
+    from tf2onnx import tf_loader
     from tf2onnx.tfonnx import process_tf_graph
 
     inputs, outputs = _tensor_names(_arguments(function)), _tensor_names(function.outputs)
@@ -143,11 +145,28 @@ def _tf2onnx(function: Any) -> Any:
             with tf.Graph().as_default() as graph:
                 tf.import_graph_def(frozen, name="")
                 converted = process_tf_graph(
-                    graph, continue_on_error=False, opset=OPSET, input_names=inputs, output_names=outputs
+                    graph,
+                    continue_on_error=False,
+                    opset=OPSET,
+                    custom_op_handlers={operator: (handler, []) for operator, handler in handlers().items()},
+                    input_names=inputs,
+                    output_names=outputs,
                 )
-            return optimizer.optimize_graph(converted).make_model("keronyx")
+            return _optimized(converted).make_model("keronyx")
     except Exception as error:
         raise ExportError(f"tf2onnx cannot convert this model: {one_line(error)}") from error
+
+
+def _optimized(converted: Any) -> Any:
+    """tf2onnx's own optimizers on its graph. By default it copies the graph before each, in case one fails; one copy
+    in case any does is enough, and takes a third less time."""
+    from tf2onnx.optimizer import optimize_graph
+
+    untouched = copy.deepcopy(converted)
+    try:
+        return optimize_graph(converted, catch_errors=False)
+    except Exception:
+        return optimize_graph(untouched, catch_errors=True)
 
 
 def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Array]) -> None:
