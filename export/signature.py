@@ -205,7 +205,8 @@ def content_hash(model: Any, custom_objects: str | None = None) -> str:
         digest.update(type(model).__qualname__.encode())
     for variable in model.variables:
         digest.update(np.ascontiguousarray(variable.numpy()).tobytes())
-    modules = {type(layer).__module__ for layer in model._flatten_layers()} | {(custom_objects or "").partition(":")[0]}
+    named = {where.partition(":")[0] for where in (custom_objects or "").split(",")}
+    modules = {type(layer).__module__ for layer in model._flatten_layers()} | named
     for name in sorted(name for name in modules if name.partition(".")[0] != "keras"):
         if file := getattr(sys.modules.get(name), "__file__", None):
             digest.update(Path(file).read_bytes())

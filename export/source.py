@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import json
 import os
 import re
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from keronyx.custom_objects import import_custom_objects, import_module
-from keronyx.errors import KeronyxError, SourceError, UntrustedModelError, UsageError
+from keronyx.custom_objects import import_module
+from keronyx.errors import KeronyxError, SourceError, UsageError
 from keronyx.export.dims import NOTHING, Asked
+from keronyx.export.model_file import load_file, load_weights
+from keronyx.export.substitute_layer import modules, parse
 from keronyx.export.wrap import with_inputs
 from keronyx.process import one_line
 from keronyx.unsafe import refuse_unsafe_saved_model
@@ -26,18 +28,17 @@ from keronyx.unsafe import refuse_unsafe_saved_model
 SEED = 0
 """Seeds Keras before a model is built, so that random weights are the same every time."""
 
-CODE_CLASSES = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper"})
-"""Classes of a Keras configuration that carry marshalled or pickled code, or load a SavedModel from elsewhere."""
+FILES = ("keras", "h5", "json")
+"""Kinds of source that are one file of Keras'."""
 
-MAX_CONFIG_BYTES = 64 * 2**20
-"""A configuration larger than this, unpacked, is no network's."""
+HDF5_MAGIC, ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
 
 
 @dataclass(frozen=True)
 class Source:
     """A recognised source.
 
-    `kind` is keras, h5, saved_model, applications or callable; `target` a path, an architecture's name or
+    `kind` is keras, h5, json, saved_model, applications or callable; `target` a path, an architecture's name or
     `module:attribute`; `arguments` are passed to the callable. `name` is what reports call the model.
     """
 
@@ -51,18 +52,25 @@ class Source:
     weights: str | None = None
     fingerprint: str | None = None
     """Stands for what a callable will return, when whoever made this knows it."""
+    substitutes: tuple[tuple[str, str], ...] = ()
+    """Layers to replace before anything is built: (name, substitute), see substitute_layer."""
+    stamp: str | None = None
+    """Of the file when it was named, to tell whether it changed before or while it was loaded."""
+
+    def __post_init__(self) -> None:  # JSON made lists of the tuples on the way to the child
+        object.__setattr__(self, "substitutes", tuple((str(name), str(what)) for name, what in self.substitutes))
 
     @property
     def identity(self) -> str | None:
         """Hash of what the model is made from, or None when only loading it can tell (the user's code counts too)."""
         if self.custom_objects and not self.fingerprint:
             return None
-        digest = hashlib.sha256(repr((self.kind, sorted(self.arguments.items()))).encode())
+        digest = hashlib.sha256(repr((self.kind, sorted(self.arguments.items()), self.substitutes)).encode())
         if self.weights:
             digest.update(Path(self.weights).read_bytes())
         if self.kind == "applications":
             digest.update(self.target.encode())
-        elif self.kind in ("keras", "h5", "saved_model"):
+        elif self.kind in (*FILES, "saved_model"):
             hash_path(Path(self.target), digest)
         elif self.fingerprint:
             digest.update(self.fingerprint.encode())
@@ -89,17 +97,22 @@ def identify(
     trust: bool = False,
     custom_objects: str | None = None,
     weights: str | None = None,
+    substitute_layer: Sequence[str] = (),
     known: tuple[str, ...] = (),
 ) -> Source:
     """Recognise a source by its text: a path, `keras.applications:NAME` or `module:callable`.
 
     Args:
+        substitute_layer: `NAME=WHAT` for layers of a file that carry code.
         known: names that would have been accepted elsewhere, offered when nothing fits.
 
     Raises:
         UsageError: nothing of that name.
         SourceError: the path exists but is no Keras model.
     """
+    substitutes = tuple(parse(replaced) for replaced in substitute_layer)
+    if own := modules(substitutes):
+        custom_objects = ",".join((*((custom_objects,) if custom_objects else ()), *own))
     common: dict[str, Any] = {"text": text, "trust": trust, "custom_objects": custom_objects, "weights": weights}
     if weights and not Path(weights).is_file():
         raise SourceError(f"{weights}: no such weights file")
@@ -110,7 +123,13 @@ def identify(
         kind = _kind_of(path)
         if weights and kind == "saved_model":
             raise UsageError("--weights cannot be loaded into a SavedModel", "name the network the weights belong to")
-        return Source(kind=kind, **common)
+        if kind == "json" and not weights:
+            raise UsageError(f"{path} holds a network without its weights", "add them: --weights FILE.h5")
+        if substitutes and kind not in FILES:
+            raise UsageError("--substitute-layer is for .keras, .h5 and .json files")
+        return Source(kind=kind, substitutes=substitutes, stamp=stamp(path), **common)
+    if substitutes:
+        raise UsageError("--substitute-layer is for .keras, .h5 and .json files", "change the model's code instead")
     prefix, colon, attribute = text.partition(":")
     if prefix == "keras.applications" and colon:
         return Source(kind="applications", name=attribute, target=attribute, **common)
@@ -127,23 +146,51 @@ def identify(
 
 
 def _kind_of(path: Path) -> str:
+    """What a path holds: by its first bytes, since TensorFlow once wrote HDF5 under `.keras` too."""
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return "saved_model"
         raise SourceError(f"{path} is a folder without saved_model.pb", "name a SavedModel folder or a .keras file")
-    if path.suffix == ".keras":
-        if not zipfile.is_zipfile(path):
-            raise SourceError(f"{path} is not a .keras archive (damaged or cut short?)")
-        return "keras"
-    if path.suffix in (".h5", ".hdf5"):
-        if path.open("rb").read(8) != b"\x89HDF\r\n\x1a\n":
-            raise SourceError(f"{path} is not an HDF5 file (damaged or cut short?)")
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(8)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    suffix = path.suffix.lower()
+    if magic == HDF5_MAGIC and suffix != ".onnx":
         return "h5"
-    if path.suffix == ".onnx":
-        raise SourceError(
-            f"{path} has no Keras model to compare with", "name the .keras file or callable it was made from"
-        )
-    raise SourceError(f"{path}: not a model file keronyx knows", "it reads .keras, .h5 and SavedModel folders")
+    if suffix in (".keras", ".h5", ".hdf5") and magic.startswith(ZIP_MAGIC) and zipfile.is_zipfile(path):
+        return "keras"
+    if suffix == ".json":
+        return "json"
+    if suffix == ".keras":
+        raise SourceError(f"{path} is not a .keras archive (damaged or cut short?)")
+    if suffix in (".h5", ".hdf5"):
+        raise SourceError(f"{path} is not an HDF5 file (damaged or cut short?)")
+    what, remedy = NOT_READ.get(suffix, ("not a model file keronyx knows", NOT_READ_REMEDY))
+    raise SourceError(f"{path}{' ' if suffix in NOT_READ else ': '}{what}", remedy)
+
+
+NOT_READ_REMEDY = "it reads .keras, .h5, .json with --weights, and SavedModel folders"
+NOT_READ = {
+    ".onnx": ("has no Keras model to compare with", "name the .keras file or callable it was made from"),
+    ".yaml": ("is YAML, which can run code when it is read", "write model.to_json() in the Keras that made it"),
+    ".pb": (
+        "is one graph without inputs or outputs named",
+        "save it as a SavedModel folder: tf.compat.v1.saved_model.simple_save(session, folder, inputs, outputs)",
+    ),
+    ".tflite": ("has no Keras model to compare with", "name the .keras file or callable it was made from"),
+    ".pkl": ("is a pickle, which runs code when it is read", "save the model as .keras"),
+}
+"""Suffix -> what such a file is, and what to do instead."""
+NOT_READ[".yml"] = NOT_READ[".yaml"]
+NOT_READ[".pickle"] = NOT_READ[".pkl"]
+
+
+def stamp(path: Path) -> str:
+    """Size and time of a file's last change; of a SavedModel's graph for a folder."""
+    found = (path / "saved_model.pb" if path.is_dir() else path).stat()
+    return f"{found.st_size}:{found.st_mtime_ns}"
 
 
 def load(source: Source, asked: Asked = NOTHING) -> Any:
@@ -162,93 +209,27 @@ def load(source: Source, asked: Asked = NOTHING) -> Any:
     import keras
 
     keras.utils.set_random_seed(SEED)
+    model = _load(source)
+    if source.stamp is not None and source.stamp != stamp(Path(source.target)):
+        raise SourceError(f"{source.text} changed while it was read", "wait until it is written, then try again")
     if source.kind == "saved_model":
-        return _load_saved_model(source)
-    if source.kind == "applications":
-        model = _application(source)
-    elif source.kind == "callable":
-        model = _call(source)
-    else:
-        model = load_keras_file(source.target, source.trust, source.custom_objects)
+        return model
     if not isinstance(model, keras.Model):
         raise SourceError(f"{source.text} gave a {type(model).__name__}, not a keras.Model")
     whole = with_inputs(model, asked, source.text)
-    if source.weights:
-        try:
-            model.load_weights(source.weights)
-        except Exception as error:
-            raise SourceError(f"{source.weights} does not fit {source.text}: {one_line(error)}") from error
+    if source.weights and source.kind != "json":
+        load_weights(model, Path(source.weights), source.text)
     return whole
 
 
-def load_keras_file(path: str, trust: bool, custom_objects: str | None) -> Any:
-    """Load a `.keras` or `.h5` file after checking that nothing in it executes Python code.
-
-    Args:
-        custom_objects: `module` (imported for the classes it registers) or `module:attribute` (a dictionary).
-    """
-    import keras
-
-    if not trust:
-        refuse_code(path)
-    objects = import_custom_objects(custom_objects)
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=not trust, custom_objects=objects)
-    except Exception as error:
-        said = one_line(error)
-        if match := re.search(
-            r"Could not locate class '?([\w>]+)'?|Unknown (?:layer|object)[^\w]*([\w>]+)", str(error)
-        ):
-            raise SourceError(
-                f"{Path(path).name} needs the custom class {match[1] or match[2]}",
-                "pass it with --custom-objects module:dictionary (module must be importable from here)",
-            ) from error
-        raise SourceError(f"{Path(path).name} cannot be loaded: {said}") from error
-
-
-def refuse_code(path: str) -> None:
-    """Raise UntrustedModelError when the model's configuration contains a Lambda layer (marshalled Python code)."""
-    try:
-        if path.endswith(".keras"):
-            with zipfile.ZipFile(path) as archive:
-                size = archive.getinfo("config.json").file_size
-                if size > MAX_CONFIG_BYTES:
-                    raise SourceError(f"{Path(path).name} is damaged: its config.json unpacks to {size:,} bytes")
-                config = json.loads(archive.read("config.json"))
-        else:
-            import h5py
-
-            with h5py.File(path) as file:
-                raw = file.attrs.get("model_config")
-                if raw is None:
-                    raise SourceError(f"{Path(path).name} holds weights only", "pass them with --weights to a network")
-                config = json.loads(raw)
-    except SourceError:
-        raise
-    except Exception as error:
-        raise SourceError(f"{Path(path).name} is damaged: {one_line(error)}") from error
-    for layer in _objects(config):
-        kind = layer.get("class_name")
-        if isinstance(kind, str) and kind.rpartition(">")[2] in CODE_CLASSES:
-            inner = layer.get("config")
-            name = inner.get("name", "?") if isinstance(inner, dict) else "?"
-            raise UntrustedModelError(
-                f"{Path(path).name} contains Python code ({kind} layer {name!r})",
-                "add --trust only if you know who made this file: loading it runs that code",
-            )
-
-
-def _objects(config: Any) -> list[dict[str, Any]]:
-    """Every dictionary anywhere inside a configuration."""
-    found, open_nodes = [], [config]
-    while open_nodes:
-        node = open_nodes.pop()
-        if isinstance(node, dict):
-            found.append(node)
-            open_nodes.extend(node.values())
-        elif isinstance(node, list):
-            open_nodes.extend(node)
-    return found
+def _load(source: Source) -> Any:
+    if source.kind == "saved_model":
+        return _load_saved_model(source)
+    if source.kind == "applications":
+        return _application(source)
+    if source.kind == "callable":
+        return _call(source)
+    return load_file(source)
 
 
 def _application(source: Source) -> Any:

@@ -23,9 +23,14 @@ def import_module(name: str) -> Any:
 
 
 def import_custom_objects(where: str | None) -> dict[str, Any]:
-    """The dictionary at `module:attribute`; for a bare `module` the classes and functions it defines; {} for None."""
+    """The dictionary at `module:attribute`; for a bare `module` the classes and functions it defines; {} for None.
+
+    Several are separated by commas; a later one wins.
+    """
     if where is None:
         return {}
+    if "," in where:
+        return {name: thing for part in where.split(",") for name, thing in import_custom_objects(part).items()}
     module, _, attribute = where.partition(":")
     found = import_module(module)
     if not attribute:

@@ -1,20 +1,56 @@
-"""What a TensorFlow graph from an unknown hand may not do."""
+"""What a model from an unknown hand may not do: graphs that touch files, configurations that carry or name code.
+
+A configuration is checked as plain JSON, before Keras builds anything of it.
+"""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from keronyx.errors import UntrustedModelError
+from keronyx.errors import SourceError, UntrustedModelError
 
-UNSAFE_OPS = frozenset({"ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "EagerPyFunc", "PyFuncStateless"})
-"""TensorFlow operators of a SavedModel that touch files or call Python."""
+UNSAFE_OPS = frozenset(
+    [
+        *("ReadFile", "WriteFile", "MatchingFiles", "PyFunc", "EagerPyFunc", "PyFuncStateless"),
+        *("WholeFileReader", "WholeFileReaderV2", "TextLineReader", "TextLineReaderV2", "FixedLengthRecordReader"),
+        *("FixedLengthRecordReaderV2", "TFRecordReader", "TFRecordReaderV2", "LMDBReader", "TextLineDataset"),
+        *("TFRecordDataset", "TFRecordDatasetV2", "FixedLengthRecordDataset", "FixedLengthRecordDatasetV2"),
+        *("CSVDataset", "CSVDatasetV2", "ExperimentalCSVDataset", "LMDBDataset", "SqlDataset", "CacheDataset"),
+        *("CacheDatasetV2", "SnapshotDataset", "SnapshotDatasetV2", "SaveDataset", "SaveDatasetV2", "LoadDataset"),
+        *("DataServiceDataset", "DataServiceDatasetV2", "DataServiceDatasetV3", "DataServiceDatasetV4"),
+        *("CreateSummaryFileWriter", "CreateSummaryDbWriter", "DebugIdentity", "DebugIdentityV2", "DebugIdentityV3"),
+        *("DebugNanCount", "DebugNumericSummary", "DebugNumericSummaryV2"),
+    ]
+)
+"""TensorFlow operators of a SavedModel that touch files or the network, or call Python."""
+
+CODE_CLASSES = frozenset({"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"})
+"""Classes of a Keras configuration that carry marshalled or pickled code, or load a SavedModel from elsewhere."""
+
+PARTS = (
+    *("activations", "constraints", "dtype_policies", "engine", "initializers", "layers", "legacy", "losses"),
+    *("metrics", "mixed_precision", "models", "ops", "optimizers", "quantizers", "random", "regularizers"),
+)
+NETWORK_MODULE = re.compile(rf"keras(\.src)?(\.({'|'.join(PARTS)})(\.\w+)*)?")
+"""Modules of Keras that a network is made of; `keras.utils`, `keras.saving`, `keras.config` are none."""
+
+READS_VOCABULARY = frozenset({"StringLookup", "IntegerLookup", "IndexLookup", "TextVectorization"})
+
+MAX_DEPTH = 256
+"""A configuration nested deeper is no network's: Keras would run out of stack."""
 
 
 def refuse_unsafe_graph(graph_def: Any, name: str) -> None:
     """Raise UntrustedModelError when a GraphDef touches files or calls Python. To be asked before it is imported."""
     if found := sorted(UNSAFE_OPS & operators(graph_def)):
         raise UntrustedModelError(f"{name} uses {', '.join(found)}", "add --trust only if you know who made it")
+    for node in _nodes(graph_def):
+        stream = node.attr["output_stream"].s.decode(errors="replace") if node.op == "PrintV2" else ""
+        if stream.startswith("file:"):
+            raise UntrustedModelError(f"{name} prints into {stream!r}", "add --trust only if you know who made it")
 
 
 def refuse_unsafe_saved_model(folder: Path, name: str) -> None:
@@ -27,7 +63,72 @@ def refuse_unsafe_saved_model(folder: Path, name: str) -> None:
 
 def operators(graph_def: Any) -> set[str]:
     """Names of all operators of a GraphDef, those inside its functions included."""
-    nodes = list(graph_def.node)
+    return {node.op for node in _nodes(graph_def)}
+
+
+def _nodes(graph_def: Any) -> Iterator[Any]:
+    yield from graph_def.node
     for function in graph_def.library.function:
-        nodes.extend(function.node_def)
-    return {node.op for node in nodes}
+        yield from function.node_def
+
+
+def refuse_unsafe_config(config: Any, name: str) -> None:
+    """Check a model's configuration (parsed JSON) before Keras sees it; `name` is the file's.
+
+    Raises:
+        UntrustedModelError: it carries code, reads files, or names functions that no network is made of.
+        SourceError: it is nested deeper than any network.
+    """
+    found = list(objects(config, name))
+    if code := [(item["class_name"], owner) for item, owner in found if carries_code(item)]:
+        kind, owner = code[0]
+        names = ", ".join(dict.fromkeys(repr(owner) for _, owner in code))
+        raise UntrustedModelError(
+            f"{name} contains Python code ({kind} layer {names})",
+            f"put a built-in layer in its place: --substitute-layer {owner}=identity (or rescaling:1/255, ...); "
+            "--trust runs the code: only if you know who made this file",
+        )
+    for item, owner in found:
+        _refuse_foreign(item, owner, name)
+
+
+def carries_code(item: dict[str, Any]) -> bool:
+    """Whether an object of a configuration holds code of its own (a registered name counts by its last part)."""
+    kind = item.get("class_name")
+    return isinstance(kind, str) and kind.rpartition(">")[2] in CODE_CLASSES
+
+
+def objects(config: Any, name: str) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every dictionary inside a configuration, outer ones first, with the name of the layer it belongs to."""
+    open_nodes: list[tuple[Any, str, int]] = [(config, "?", 0)]
+    while open_nodes:
+        node, owner, depth = open_nodes.pop()
+        if depth > MAX_DEPTH:
+            raise SourceError(f"{name} is damaged: its configuration is nested more than {MAX_DEPTH} deep")
+        if isinstance(node, dict):
+            inner = node.get("config")
+            named = inner.get("name") if isinstance(inner, dict) else None
+            owner = named if isinstance(named, str) and "class_name" in node else owner
+            yield node, owner
+            open_nodes.extend((value, owner, depth + 1) for value in reversed(node.values()))
+        elif isinstance(node, list):
+            open_nodes.extend((value, owner, depth + 1) for value in reversed(node))
+
+
+def _refuse_foreign(item: dict[str, Any], owner: str, name: str) -> None:
+    """Raise UntrustedModelError when an object is one of Keras' own that no network is made of, or reads a file."""
+    kind, module, inner = item.get("class_name"), item.get("module"), item.get("config")
+    if isinstance(kind, str) and isinstance(module, str) and module.partition(".")[0] == "keras":
+        thing = inner if kind == "function" else kind
+        bare = module in ("keras", "keras.models")
+        if not NETWORK_MODULE.fullmatch(module) or (bare and not str(thing)[:1].isupper()):
+            raise UntrustedModelError(
+                f"{name} names {module}.{thing} (in {owner!r}), which is no part of a network",
+                "such files are made to attack who loads them: do not use it, or add --trust if you know who made it",
+            )
+    vocabulary = inner.get("vocabulary") if isinstance(inner, dict) else None
+    if isinstance(kind, str) and kind.rpartition(">")[2] in READS_VOCABULARY and isinstance(vocabulary, str):
+        raise UntrustedModelError(
+            f"{name} reads the file {vocabulary!r} (layer {owner!r})",
+            "save the model with the vocabulary in it, or add --trust if you know who made it",
+        )

@@ -11,6 +11,13 @@ CustomObjects = Annotated[
     str | None, typer.Option(metavar="MODULE:DICT", help="Dictionary of custom Keras classes the model needs.")
 ]
 Weights = Annotated[str | None, typer.Option(metavar="FILE", help="Weights to load into a network or architecture.")]
+SubstituteLayer = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=WHAT",
+        help="Put a layer in the place of one that carries Python code: rescaling:1/255, identity, ... Repeatable.",
+    ),
+]
 ImageSize = Annotated[
     str | None, typer.Option(metavar="HxW", help="Height and width of the input, where the model leaves them open.")
 ]

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from keronyx import options, terminal
-from keronyx.commands.common import CustomObjects, Debug, Force, ImageSize, JsonOutput, Quiet, Trust, Weights
+from keronyx.commands.common import (
+    CustomObjects,
+    Debug,
+    Force,
+    ImageSize,
+    JsonOutput,
+    Quiet,
+    SubstituteLayer,
+    Trust,
+    Weights,
+)
 from keronyx.errors import UsageError
 
 OPSET = 18
@@ -18,7 +28,9 @@ OLDEST_OPSET, NEWEST_OPSET = 15, 24
 def export(
     source: Annotated[
         str,
-        typer.Argument(help="Network, .keras, .h5, SavedModel folder, module:callable, or keras.applications:NAME."),
+        typer.Argument(
+            help="Network, .keras, .h5 or .json, SavedModel folder, module:callable, or keras.applications:NAME."
+        ),
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.")] = None,
     batch: Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the exported model.")] = "1",
@@ -35,6 +47,7 @@ def export(
         int, typer.Option(min=OLDEST_OPSET, max=NEWEST_OPSET, help="ONNX operator set of the file.")
     ] = OPSET,
     weights: Weights = None,
+    substitute_layer: SubstituteLayer = None,
     custom_objects: CustomObjects = None,
     trust: Trust = False,
     force: Force = False,
@@ -48,7 +61,12 @@ def export(
 
         size = options.size(image_size)
         resolved = pipeline.resolve(
-            source, trust=trust, custom_objects=custom_objects, weights=weights, image_size=size
+            source,
+            trust=trust,
+            custom_objects=custom_objects,
+            weights=weights,
+            substitute_layer=substitute_layer or (),
+            image_size=size,
         )
         if shape and image_size:
             raise UsageError("--shape and --image-size contradict each other", "leave one of them away")

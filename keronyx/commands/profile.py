@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from keronyx import options, terminal
-from keronyx.commands.common import CustomObjects, Debug, Force, ImageSize, JsonOutput, Quiet, Trust, Weights
+from keronyx.commands.common import (
+    CustomObjects,
+    Debug,
+    Force,
+    ImageSize,
+    JsonOutput,
+    Quiet,
+    SubstituteLayer,
+    Trust,
+    Weights,
+)
 from keronyx.commands.measuring import Manner, named, run
 from keronyx.commands.resuming import refuse_changes
 from keronyx.commands.resuming import resume as resuming
@@ -86,6 +96,7 @@ def profile(
         bool, typer.Option("--strict", help="Unavailable rows and untrusted measurements are errors.")
     ] = False,
     weights: Weights = None,
+    substitute_layer: SubstituteLayer = None,
     custom_objects: CustomObjects = None,
     trust: Trust = False,
     force: Force = False,
@@ -115,7 +126,13 @@ def profile(
             image_size=size,
         )
         manner = Manner(strict, quiet, json)
-        find = partial(named, trust=trust, custom_objects=custom_objects, weights=weights)
+        find = partial(
+            named,
+            trust=trust,
+            custom_objects=custom_objects,
+            weights=weights,
+            substitute_layer=tuple(substitute_layer or ()),
+        )
         prepare = partial(pipeline.preparation, trust=trust, custom_objects=custom_objects)
         if resume is not None:
             refuse_changes(context)

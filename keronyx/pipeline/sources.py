@@ -28,6 +28,7 @@ def resolve(
     trust: bool = False,
     custom_objects: str | None = None,
     weights: str | None = None,
+    substitute_layer: Sequence[str] = (),
     image_size: tuple[int, int] | None = None,
 ) -> Source:
     """A zoo network's name, or anything `export.source.identify` recognises. Raises UsageError or SourceError.
@@ -36,7 +37,16 @@ def resolve(
     """
     known = names.names()
     if text.partition(":")[0] not in known:
-        return identify(text, trust=trust, custom_objects=custom_objects, weights=weights, known=known)
+        return identify(
+            text,
+            trust=trust,
+            custom_objects=custom_objects,
+            weights=weights,
+            substitute_layer=substitute_layer,
+            known=known,
+        )
+    if substitute_layer:
+        raise UsageError("--substitute-layer is for .keras, .h5 and .json files")
     network = names.parse(text)
     height, width = image_size or (320, 400)
     return Source(

@@ -15,7 +15,9 @@ import pytest
 
 from keronyx.errors import KeronyxError, SourceError, UntrustedModelError, UsageError
 from keronyx.export import source as sources
+from keronyx.export import stored
 from keronyx.export.source import Source, hash_path, identify
+from keronyx.unsafe import refuse_unsafe_config
 
 MODULE = """
 import sys
@@ -225,33 +227,38 @@ def _archive(path: Path, **members: str | bytes) -> Path:
     return path
 
 
+def _check(path: Path) -> None:
+    """What is done to a file before anything of it is built."""
+    refuse_unsafe_config(stored.read("keras", path).config, path.name)
+
+
 @pytest.mark.parametrize("kind", ["TFSMLayer", "TorchModuleWrapper", "__lambda__", "package>Lambda"])
 def test_other_ways_to_carry_code_are_refused(kind: str, tmp_path: Path) -> None:
     config = {"class_name": "Functional", "config": {"layers": [{"class_name": kind, "config": {"name": "evil"}}]}}
     path = _archive(tmp_path / "evil.keras", config__json=json.dumps(config))
     with pytest.raises(UntrustedModelError, match="'evil'"):
-        sources.refuse_code(str(path))
+        _check(path)
 
 
-@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff\xfe", b" " * (sources.MAX_CONFIG_BYTES + 1)])
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff\xfe", b" " * (stored.MAX_CONFIG_BYTES + 1)])
 def test_a_configuration_that_is_none_is_damage(content: bytes, tmp_path: Path) -> None:
     path = _archive(tmp_path / "bad.keras", config__json=content)
     with pytest.raises(SourceError, match=r"bad\.keras is damaged") as error:
-        sources.refuse_code(str(path))
+        _check(path)
     _one_line(error)
 
 
 def test_a_configuration_too_large_is_not_even_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = _archive(tmp_path / "bomb.keras", config__json=b" " * (sources.MAX_CONFIG_BYTES + 1))
+    path = _archive(tmp_path / "bomb.keras", config__json=b" " * (stored.MAX_CONFIG_BYTES + 1))
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("unpacked"))
     with pytest.raises(SourceError, match="unpacks to"):
-        sources.refuse_code(str(path))
+        _check(path)
 
 
 def test_an_archive_without_a_configuration_is_damaged(tmp_path: Path) -> None:
     path = _archive(tmp_path / "empty.keras", metadata__json="{}")
     with pytest.raises(SourceError, match=r"empty\.keras is damaged"):
-        sources.refuse_code(str(path))
+        _check(path)
 
 
 @pytest.mark.slow
@@ -267,7 +274,7 @@ def test_a_file_cut_short_or_with_flipped_bits_is_damaged(name: str, tmp_path: P
         third = len(whole) // 3
         flipped = bytes(b ^ 255 for b in whole[third : third + 40])
         (tmp_path / name).write_bytes(whole[:third] + flipped + whole[third + 40 :])
-        with pytest.raises(SourceError, match="cannot be loaded") as error:
+        with pytest.raises(SourceError, match="damaged") as error:
             _load(tmp_path / name)
         _one_line(error)
 

@@ -1,0 +1,90 @@
+"""What a model file says of itself: its configuration and who wrote it, read without building anything of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keronyx.containers import check_archive, check_hdf5
+from keronyx.errors import SourceError
+from keronyx.process import one_line
+
+MAX_CONFIG_BYTES = 64 * 2**20
+"""A configuration larger than this, unpacked, is no network's."""
+
+TOPOLOGY = "a .json that holds one is what model.to_json() writes"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A configuration, and the version of Keras that wrote it: (2, 15, 0), () where the file does not say."""
+
+    config: dict[str, Any]
+    version: tuple[int, ...]
+
+    @property
+    def old(self) -> bool:
+        """Whether Keras 1 or 2 wrote it: Keras 3 names modules, and says its version."""
+        return self.version < (3,) if self.version else "module" not in self.config
+
+
+def read(kind: str, path: Path) -> Stored:
+    """Read a `.keras`, `.h5` or `.json` file (`kind` keras, h5 or json), within bounds.
+
+    Raises:
+        SourceError: it is damaged, holds no model, or is made to harm.
+    """
+    try:
+        stored = {"keras": _archive, "h5": _hdf5, "json": _json}[kind](path)
+    except SourceError:
+        raise
+    except (Exception, RecursionError) as error:
+        raise SourceError(f"{path.name} is damaged: {one_line(error)}") from error
+    if not isinstance(stored.config, dict) or "class_name" not in stored.config or "config" not in stored.config:
+        raise SourceError(f"{path.name} holds no model's configuration", TOPOLOGY if kind == "json" else "")
+    return stored
+
+
+def _archive(path: Path) -> Stored:
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo("config.json").file_size
+        if size > MAX_CONFIG_BYTES:
+            raise SourceError(f"{path.name} is damaged: its config.json unpacks to {size:,} bytes")
+        check_archive(archive, path)
+        config = json.loads(archive.read("config.json"))
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+    return Stored(config, _version(metadata.get("keras_version") if isinstance(metadata, dict) else None))
+
+
+def _hdf5(path: Path) -> Stored:
+    import h5py
+
+    check_hdf5(path, path.name)
+    with h5py.File(path) as file:
+        raw = file.attrs.get("model_config")
+        if raw is None:
+            raise SourceError(f"{path.name} holds weights only", "pass them with --weights to a network")
+        config, version = json.loads(raw), file.attrs.get("keras_version")
+        if version is None and "model_weights" in file:
+            version = file["model_weights"].attrs.get("keras_version")
+    return Stored(config, _version(version) or (1,))
+
+
+def _json(path: Path) -> Stored:
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise SourceError(f"{path.name} is too large to be a model's configuration ({path.stat().st_size:,} bytes)")
+    config = json.loads(path.read_bytes())
+    if isinstance(config, str):  # json.dump(model.to_json(), file) writes it so
+        config = json.loads(config)
+    return Stored(config, _version(config.get("keras_version") if isinstance(config, dict) else None))
+
+
+def _version(text: Any) -> tuple[int, ...]:
+    """`2.2.4` -> (2, 2, 4). TensorFlow's own Keras (`2.2.4-tf`) was ahead of the number it gave."""
+    said = text.decode(errors="replace") if isinstance(text, bytes) else str(text or "")
+    numbers = tuple(int(part) for part in re.findall(r"\d+", said)[:3])
+    return max(numbers, (2, 3)) if said.endswith("-tf") else numbers
