@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from keronyx.export.onnx import read_signature
 from keronyx.profiles import environment, inputs, measure, stats, warmup
 from keronyx.profiles.measure import Measured
 from keronyx.profiles.ranking import ratio_over_sets
@@ -75,6 +74,8 @@ def _one_set(
 ) -> Measured:
     """Open a worker for each file, compare their answers where asked, and add rounds to those of earlier sets."""
     import onnx
+
+    from keronyx.export.onnx import read_signature
 
     specs = {}
     for row, path in files.items():
