@@ -35,7 +35,10 @@ def replaced(owner: Any, attribute: str, new: Any) -> Iterator[None]:
 
 def substitutions() -> tuple[Substitution, ...]:
     """All of them, in the order they are entered."""
-    return ()
+    from keronyx.export.substitutions import argmax, conv_transpose, gelu, grouped_conv, upsampling
+
+    modules = (argmax, conv_transpose, gelu, grouped_conv, upsampling)
+    return tuple(module.SUBSTITUTION for module in modules)
 
 
 @contextmanager
