@@ -27,7 +27,13 @@ class Applied:
 
 def passes() -> tuple[ir.passes.InPlacePass, ...]:
     """All passes, in the order they are run."""
-    return ()
+    from keronyx.export.rewrite.batchnorm import MulAddToBatchNormalization
+    from keronyx.export.rewrite.sink_squeeze import SinkSqueeze
+
+    return (
+        SinkSqueeze(),
+        MulAddToBatchNormalization(),
+    )
 
 
 def rewrite(model: ir.Model, skip: Collection[str] = ()) -> tuple[Applied, ...]:
