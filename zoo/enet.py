@@ -33,18 +33,18 @@ def enet(image_size: tuple[int, int], width: int) -> keras.Model:
     )
     x = _activate(layers.BatchNormalization(name="initial_bn")(x), "initial", decoder=False)
 
-    x, half_masks = _down(x, "bottleneck1_0", width, dropout=0.01)
+    x, half_mask = _down(x, "bottleneck1_0", width, dropout=0.01)
     for i in range(1, 5):
         x = _bottleneck(x, f"bottleneck1_{i}", dropout=0.01)
-    x, quarter_masks = _down(x, "bottleneck2_0", 2 * width, dropout=0.1)
+    x, quarter_mask = _down(x, "bottleneck2_0", 2 * width, dropout=0.1)
     for stage in (2, 3):
         for i, dilation in enumerate(STAGE, 1):
             x = _bottleneck(x, f"bottleneck{stage}_{i}", dilation)
 
-    x = _up(x, "bottleneck4_0", width, quarter_masks)
+    x = _up(x, "bottleneck4_0", width, quarter_mask)
     for i in (1, 2):
         x = _bottleneck(x, f"bottleneck4_{i}", decoder=True)
-    x = _up(x, "bottleneck5_0", width // 4, half_masks)
+    x = _up(x, "bottleneck5_0", width // 4, half_mask)
     x = _bottleneck(x, "bottleneck5_1", decoder=True)
     x = layers.Conv2DTranspose(3, 2, strides=2, padding="same", name="logits")(x)
     probabilities = layers.Softmax(name="probabilities")(x)
@@ -61,26 +61,24 @@ def _bottleneck(
     return _expand_and_add(y, x, name, filters, dropout, decoder)
 
 
-def _down(
-    x: keras.KerasTensor, name: str, filters: int, dropout: float
-) -> tuple[keras.KerasTensor, list[keras.KerasTensor]]:
+def _down(x: keras.KerasTensor, name: str, filters: int, dropout: float) -> tuple[keras.KerasTensor, keras.KerasTensor]:
     """A bottleneck of half the resolution; also returns where the maxima of its max-pooling were."""
     from keras import ops
 
     y = _normalise(_conv(x, f"{name}_reduce", filters // 4, 2, strides=2), f"{name}_reduce", decoder=False)
     y = _normalise(_middle(y, name, 1), f"{name}_middle", decoder=False)
-    skip, masks = max_pool_2x2(x, f"{name}_skip")
+    skip, mask = max_pool_2x2(x, f"{name}_skip")
     zeros = filters - x.shape[-1]
     skip = named(ops.pad(skip, ((0, 0), (0, 0), (0, 0), (0, zeros))), f"{name}_skip_pad")
-    return _expand_and_add(y, skip, name, filters, dropout, decoder=False), masks
+    return _expand_and_add(y, skip, name, filters, dropout, decoder=False), mask
 
 
-def _up(x: keras.KerasTensor, name: str, filters: int, masks: list[keras.KerasTensor]) -> keras.KerasTensor:
+def _up(x: keras.KerasTensor, name: str, filters: int, mask: keras.KerasTensor) -> keras.KerasTensor:
     """A bottleneck of twice the resolution, in the decoder."""
     from keras import layers
 
     skip = layers.BatchNormalization(name=f"{name}_skip_bn")(_conv(x, f"{name}_skip_conv", filters, 1))
-    skip = max_unpool_2x2(skip, masks, f"{name}_skip")
+    skip = max_unpool_2x2(skip, mask, f"{name}_skip")
     y = _normalise(_conv(x, f"{name}_reduce", filters // 4, 1), f"{name}_reduce", decoder=True)
     transposed = layers.Conv2DTranspose(
         filters // 4, 3, strides=2, padding="same", use_bias=False, name=f"{name}_middle_transposed"

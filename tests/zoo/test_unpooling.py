@@ -29,8 +29,8 @@ def unpool() -> Any:
     from keronyx.zoo.unpooling import max_pool_2x2, max_unpool_2x2
 
     x, values = keras.Input((6, 8, 5)), keras.Input((3, 4, 5))
-    maxima, masks = max_pool_2x2(x, "down")
-    return keras.Model([x, values], [maxima, max_unpool_2x2(values, masks, "up")])
+    maxima, mask = max_pool_2x2(x, "down")
+    return keras.Model([x, values], [maxima, max_unpool_2x2(values, mask, "up")])
 
 
 @pytest.mark.slow
