@@ -68,7 +68,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", action="append", choices=parts, help="measure this part; others as they were kept")
     parser.add_argument("--quick", action="store_true", help="few models")
     parser.add_argument("--budget", default="15s", help="of each model's rounds against TensorFlow")
-    parser.add_argument("--rival-budget", type=float, default=40.0, help="seconds for each network against raw tf2onnx")
+    parser.add_argument("--rival-budget", type=float, default=60.0, help="seconds for each network against raw tf2onnx")
     parser.add_argument("--write", type=Path, nargs="?", const=PAGE, metavar="PAGE", help="docs/export-bench.md")
     return parser.parse_args()
 

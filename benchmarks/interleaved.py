@@ -42,7 +42,7 @@ def interleaved(
 
     Raises:
         KeronyxError: a worker failed.
-        ValueError: a row gives other answers than the reference's.
+        ValueError: a row gives other answers than the reference's, or there were too few rounds.
     """
     measured: Measured | None = None
     for number in range(sets):
@@ -55,8 +55,10 @@ def interleaved(
     found = {}
     for row, samples in {**measured.samples, "control": measured.control}.items():
         ratio = ratio_over_sets(samples, base, numbers)
-        if row == reference or ratio is None or ratio.interval is None:
+        if row == reference:
             continue
+        if ratio is None or ratio.interval is None:
+            raise ValueError(f"{len(numbers)} rounds of {row} are too few for an interval: give it more time")
         middle = stats.median([ns / 1e6 for ns in stats.round_medians(samples.wall_ns) if ns is not None])
         verdict = stats.compare(ratio, margin).value
         found[row] = Ratio(ratio.value, ratio.interval.low, ratio.interval.high, verdict, ratio.n, middle or 0.0)

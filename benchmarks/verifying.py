@@ -105,7 +105,7 @@ def compared(names: Sequence[str], wanted: Sequence[Any], found: Sequence[Any], 
         if right.shape != got.shape or _kind(right) != _kind(got):
             return f"{name} is {got.dtype}{list(got.shape)}, Keras' {right.dtype}{list(right.shape)}", worst
         if right.dtype.kind not in "fV":
-            share = float(np.mean(right.astype(object) != got.astype(object))) if right.size else 0.0
+            share = float(np.mean(_plain(right) != _plain(got))) if right.size else 0.0
             if share > OUTLIERS:
                 return f"{share:.2g} of {name} differs", worst
             continue
@@ -121,6 +121,12 @@ def compared(names: Sequence[str], wanted: Sequence[Any], found: Sequence[Any], 
         if typical > limit or float(np.mean(error > OUTLIER * limit)) > OUTLIERS:
             return f"{name} is off by {typical:.1e} of its RMS (worst {error.max():.1e})", worst
     return "", worst
+
+
+def _plain(array: Any) -> Any:
+    """TensorFlow's texts are bytes, ONNX Runtime's are not."""
+    values = [value.decode() if isinstance(value, bytes) else value for value in array.ravel().tolist()]
+    return np.array(values, dtype=object)
 
 
 def _kind(array: Any) -> str:
