@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from keronyx.runtime.ort_device import device_times
+from keronyx.runtime.ort_recorded import recorded
 from keronyx.types import Array, DeviceTimes, Placement, SessionRequest, TensorSpec
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
@@ -23,11 +24,13 @@ SHORT = {long: short for short, long in PROVIDERS.items()}
 
 
 class OnnxRuntimeSession:
-    """An InferenceSession with all options at their defaults but the threads, and the record of who got which node."""
+    """An InferenceSession with all options at their defaults but the threads and what the file itself asks for
+    (`ort_recorded`), and the record of who got which node."""
 
     def __init__(self, request: SessionRequest, options: Mapping[str, str] | None = None) -> None:
         self._request = request
         self._provider_options = dict(options or {})
+        self._recorded = recorded(Path(request.path))
         self._session = self._open()
         self._names = [spec.name for spec in request.spec.outputs]
         self._input_names = [spec.name for spec in request.spec.inputs]
@@ -42,11 +45,18 @@ class OnnxRuntimeSession:
         options.intra_op_num_threads = self._request.threads
         options.log_severity_level = 3
         options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        self._recorded.set_on(options)
         if profile_prefix is not None:
             options.enable_profiling = True
             options.profile_file_prefix = profile_prefix
         provider = (PROVIDERS[self._request.provider], {**self._provider_options, **(further or {})})
-        return onnxruntime.InferenceSession(self._request.path, options, providers=[provider], enable_fallback=False)
+        return onnxruntime.InferenceSession(
+            self._request.path,
+            options,
+            providers=[provider],
+            enable_fallback=False,
+            disabled_optimizers=list(self._recorded.disabled_optimizers),
+        )
 
     @property
     def provider(self) -> str:
