@@ -197,6 +197,11 @@ def bodies(node: Any) -> list[Any]:
     return [g for a in node.attribute for g in [*([a.g] if a.HasField("g") else []), *a.graphs]]
 
 
+def nodes_of(graph: Any) -> list[Any]:
+    """Every node, those of the graphs inside nodes included."""
+    return [one for node in graph.node for one in (node, *(n for body in bodies(node) for n in nodes_of(body)))]
+
+
 def _drop_unused(graph: Any, names: set[str]) -> None:
     """Remove those of the named constants that nothing reads any more."""
     names = names - _read(graph)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from keronyx import options, terminal
+from keronyx.commands import readiness
 from keronyx.commands.common import (
     CustomObjects,
     Debug,
@@ -46,6 +47,16 @@ def export(
     opset: Annotated[
         int, typer.Option(min=OLDEST_OPSET, max=NEWEST_OPSET, help="ONNX operator set of the file.")
     ] = OPSET,
+    check: Annotated[
+        str | None,
+        typer.Option(
+            metavar="tensorrt",
+            help="Ask TensorRT whether it takes the model; needs no GPU. SOURCE may be an export folder.",
+        ),
+    ] = None,
+    compute_capability: Annotated[
+        str, typer.Option(metavar="LIST", help="GPUs to build engines for in that check, by compute capability.")
+    ] = "7.5,8.6,8.9,12.0",
     weights: Weights = None,
     substitute_layer: SubstituteLayer = None,
     custom_objects: CustomObjects = None,
@@ -59,6 +70,10 @@ def export(
     with terminal.errors(debug):
         from keronyx import pipeline
 
+        asked = readiness.asked(check, compute_capability)
+        if asked and pipeline.is_export(Path(source)):
+            readiness.check(Path(source), asked, quiet, json)
+            return
         size = options.size(image_size)
         resolved = pipeline.resolve(
             source,
@@ -86,8 +101,11 @@ def export(
         if exported.failed:
             raise next(iter(exported.failed.values()))
         manifest = exported.manifest
-        if json:
+        if json and not asked:
             print((exported.folder / "manifest.json").read_text(), end="")
+            return
+        if json:
+            readiness.check(exported.folder, asked, quiet, json)
             return
         spec = manifest.spec
         print(f"{spec.name} · {spec.parameters:,} parameters · opset {manifest.opset}")
@@ -100,3 +118,5 @@ def export(
                 [f"{a.bytes / 2**20:.1f} MiB", f"{a.seconds:.1f} s", f"peak {a.peak_mib:,.0f} MiB", *a.evidence]
             )
             print(f"  {exported.folder / a.path}  {facts}")
+        if asked:
+            readiness.check(exported.folder, asked, quiet, json)
