@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
@@ -24,6 +25,9 @@ from keronyx.unsafe import refuse_unsafe_config
 
 if TYPE_CHECKING:
     from keronyx.export.source import Source
+
+SAID = 100_000
+"""Characters of an error of Keras that are looked at: it quotes configurations before it comes to the point."""
 
 LISTED = re.compile(r"Example error message for object <(\w+) name=(.+?), built=\w+>: (.*?)(?: List of objects|$)")
 MISSING = re.compile(r"Could not locate (?:class|function) '?([\w>]+)'?|Unknown (?:layer|object)[^\w]*([\w>]+)")
@@ -49,6 +53,8 @@ def load_file(source: Source) -> Any:
     with explained(path.name):
         if stored.old or (changed and source.kind != "keras"):  # Keras 3 too writes the old format into .h5
             config = legacy_config.modern(config, stored.version)
+        if any(substitute_layer.names_code(what) for _, what in substitutes):
+            substitute_layer.refuse_weights(_build(copy.deepcopy(config), terms), substitutes)
         if source.kind == "keras":
             with _rewritten(path, config) if changed else _named(path, "model.keras") as archive:
                 model = _load_model(archive, terms)
@@ -58,7 +64,6 @@ def load_file(source: Source) -> Any:
         else:
             model = _build(config, terms)
             load_weights(model, Path(source.weights) if source.kind == "json" and source.weights else path, path.name)
-    substitute_layer.refuse_weights(model, substitutes)
     return model
 
 
@@ -71,15 +76,13 @@ def explained(name: str) -> Iterator[None]:
         message = error.message if name in error.message else f"{name}: {error.message}"
         raise type(error)(message, error.remedy) from error
     except Exception as error:
-        said = one_line(error, 4000)
+        said = one_line(error, SAID)
         if match := MISSING.search(said):
             raise SourceError(
                 f"{name} needs the custom class {match[1] or match[2]}",
                 "pass it with --custom-objects module:dictionary (module must be importable from here)",
             ) from error
-        if match := LISTED.search(said):
-            said = f"layer {match[2]!r} ({match[1]}): {match[3]}"
-        raise SourceError(f"{name} cannot be loaded: {said[:300]}") from error
+        raise SourceError(f"{name} cannot be loaded: {_reason(said)}") from error
 
 
 def load_weights(model: Any, path: Path, into: str) -> None:
@@ -101,7 +104,7 @@ def load_weights(model: Any, path: Path, into: str) -> None:
             return
         check_hdf5(path, path.name)
         with h5py.File(path) as opened:
-            legacy = legacy_weights.is_legacy(opened)
+            legacy = path.name == into or legacy_weights.is_legacy(opened)  # a whole model in HDF5 always is
             if legacy:
                 legacy_weights.load(model, opened, path.name)
         if not legacy:
@@ -110,10 +113,17 @@ def load_weights(model: Any, path: Path, into: str) -> None:
     except SourceError as error:
         raise SourceError(f"{trouble}: {error.message}", error.remedy) from error
     except Exception as error:
-        said = one_line(error, 4000)
-        if match := LISTED.search(said):
-            said = f"layer {match[2]!r} ({match[1]}): {match[3]}"
-        raise SourceError(f"{trouble}: {said[:300]}") from error
+        raise SourceError(f"{trouble}: {_reason(one_line(error, SAID))}") from error
+
+
+def _reason(said: str) -> str:
+    """What Keras says, without whole configurations and lists: the layer, and what is wrong with it."""
+    if match := LISTED.search(said):
+        return f"layer {match[2]!r} ({match[1]}): {match[3]}"[:300]
+    before, nested, reason = said.rpartition("Exception encountered: ")
+    if nested and (classes := re.findall(r"<class '[\w.]*?(\w+)'> could not be deserialized", before)):
+        return f"{classes[-1]}: {reason}"[:300]
+    return said[:300]
 
 
 def _load_model(path: Path, terms: dict[str, Any]) -> Any:

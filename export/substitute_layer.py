@@ -14,6 +14,7 @@ from typing import Any
 
 from keronyx.custom_objects import import_module
 from keronyx.errors import SourceError, UntrustedModelError, UsageError
+from keronyx.process import first_line
 from keronyx.unsafe import carries_code, objects
 
 Config = dict[str, Any]
@@ -79,8 +80,27 @@ def substitute(config: Config, substitutes: Sequence[Replacement], name: str, tr
             if isinstance(dtype := item["config"].get("dtype"), str | dict):
                 inner.setdefault("dtype", dtype)
             item.pop("build_config", None)
+            if "inbound_nodes" in item:
+                item["inbound_nodes"] = [_tensors(node) for node in item["inbound_nodes"]]
             item.update({**replacement, "config": inner})
     return made
+
+
+def _tensors(node: Any) -> Any:
+    """A call with its tensors alone: what code was given besides (masks, numbers) no built-in layer takes."""
+    if isinstance(node, dict) and "args" in node:
+        return {"args": node["args"], "kwargs": {}}
+    found: list[Any] = []
+    open_values = [node]
+    while open_values:
+        value = open_values.pop(0)
+        if isinstance(value, list) and len(value) > 2 and isinstance(value[0], str) and isinstance(value[1], int):
+            if value[1] >= 0:
+                found.append([*value[:3], {}])
+            open_values = [*value[3:], *open_values]
+        elif isinstance(value, list | dict):
+            open_values = [*(value.values() if isinstance(value, dict) else value), *open_values]
+    return found
 
 
 def _builtin(what: str) -> Config:
@@ -124,7 +144,7 @@ def _own(what: str, name: str) -> Config:
     try:
         layer = thing if isinstance(thing, keras.Layer) else thing()
     except Exception as error:
-        raise SourceError(f"--substitute-layer {name}={what} failed: {type(error).__name__}: {error}") from error
+        raise SourceError(f"--substitute-layer {name}={what} failed: {first_line(error)}") from error
     if not isinstance(layer, keras.Layer) or isinstance(layer, keras.Model):
         raise SourceError(f"--substitute-layer {name}={what} gave a {type(layer).__name__}, not a layer")
     made: Config = keras.saving.serialize_keras_object(layer)

@@ -1,7 +1,7 @@
 """The HDF5 layout of Keras 1 and 2 (and of Keras 3's `.h5`): a group a layer, its weights listed by name.
 
-A file's layers belong to the model's layers by order, as they always did; inside a layer weights are found by name
-where the names tell them apart, since the order inside frozen models changed over the years.
+A file's layers are the model's by name where all names agree, else by order, as they always were. So are the weights
+inside a layer: the order inside frozen models changed over the years.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ def load(model: Any, file: Any, name: str) -> None:
     layers = [layer for layer in model.layers if layer.weights]
     if len(stored) != len(layers):
         raise SourceError(f"{name} has weights of {len(stored)} layers, the model has {len(layers)} with weights")
+    named = {layer.name: layer for layer in layers}
+    if set(named) == set(stored):
+        layers = [named[layer_name] for layer_name in stored]
     for (layer_name, names), layer in zip(stored.items(), layers, strict=True):
         title = f"layer {layer.name!r}" + (f" ({layer_name!r} in {name})" if layer_name != layer.name else "")
         values = []
