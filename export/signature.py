@@ -15,6 +15,7 @@ from typing import Any
 
 from keronyx.errors import ExportError, UsageError
 from keronyx.export.dims import NOTHING, Asked, decided, refuse_unknown
+from keronyx.export.substitutions.symbolic_sizes import symbolic_sizes
 from keronyx.types import ModelSpec, TensorSpec
 
 SIGNATURE = "serving_default"
@@ -144,7 +145,8 @@ def trace(model: Any, inputs: Sequence[TensorSpec]) -> Any:
     def call(*flat: Any) -> list[Any]:
         return flat_outputs(model(structured_inputs(model, flat), training=False))
 
-    return tf.function(call, autograph=False).get_concrete_function(*tensor_specs(inputs))
+    with symbolic_sizes():
+        return tf.function(call, autograph=False).get_concrete_function(*tensor_specs(inputs))
 
 
 def refuse_state(function: Any) -> None:

@@ -15,9 +15,9 @@ Handler = Callable[[Any, Any, str, Sequence[Any]], None]
 
 def handlers() -> dict[str, Handler]:
     """TensorFlow operator -> what converts it."""
-    from keronyx.export.operators import bounds, elementwise, select
+    from keronyx.export.operators import bounds, elementwise, resize, select
 
-    return {**bounds.HANDLERS, **elementwise.HANDLERS, **select.HANDLERS}
+    return {**bounds.HANDLERS, **elementwise.HANDLERS, **resize.HANDLERS, **select.HANDLERS}
 
 
 class Builder:

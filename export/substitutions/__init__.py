@@ -35,9 +35,17 @@ def replaced(owner: Any, attribute: str, new: Any) -> Iterator[None]:
 
 def substitutions() -> tuple[Substitution, ...]:
     """All of them, in the order they are entered."""
-    from keronyx.export.substitutions import argmax, conv_transpose, gelu, grouped_conv, upsampling
+    from keronyx.export.substitutions import (
+        argmax,
+        conv_transpose,
+        gelu,
+        grouped_conv,
+        resizing,
+        symbolic_sizes,
+        upsampling,
+    )
 
-    modules = (argmax, conv_transpose, gelu, grouped_conv, upsampling)
+    modules = (argmax, conv_transpose, gelu, grouped_conv, resizing, symbolic_sizes, upsampling)
     return tuple(module.SUBSTITUTION for module in modules)
 
 

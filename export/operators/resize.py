@@ -1,0 +1,118 @@
+"""Image resizing as TensorFlow computes it.
+
+Three things go wrong in tf2onnx: scales are rounded so that a row can be missing (11 -> 13), nearest pixels are off by
+one at some sizes (6 -> 37), area is taken for nearest. Antialiasing and Lanczos it does not know; a bicubic kernel
+TensorFlow reads from a table of 1024 places, ONNX Runtime computes it. Between sizes that are known, every one of these
+is a fixed matrix for rows and one for columns: what TensorFlow itself makes of the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keronyx.export.operators import Builder, Handler
+from keronyx.types import Array
+
+TO_CHANNELS_FIRST, TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
+
+RESIZABLE = frozenset({"FLOAT", "INT32", "INT8", "UINT8"})
+"""What ONNX Runtime's Resize takes on CPU."""
+
+
+def _linear(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
+    from tf2onnx.onnx_opset.nn import Resize
+
+    sizes, output = _sizes(graph, node), node.output[0]
+    Resize.version_11(graph, node)
+    if sizes is not None:
+        resize = graph.get_node_by_output(output).inputs[0]
+        scales = np.array([1, 1, *(_scale(*pair) for pair in sizes)], np.float32)
+        graph.replace_input(resize, resize.input[2], graph.make_const(f"{name}_scales", scales).output[0], 2)
+
+
+def _nearest(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
+    from onnx import TensorProto
+
+    sizes = _sizes(graph, node)
+    if sizes is None or (not node.get_attr_value("half_pixel_centers") and all(new % old == 0 for old, new in sizes)):
+        return _linear(graph, node, name, _)
+    places = [matrix.argmax(1) for matrix in _matrices(node, sizes)]
+    b = Builder(graph, node)
+    image = b.make("Transpose", b.inputs[0], perm=TO_CHANNELS_FIRST)
+    repeated = all(
+        new % old == 0 and np.array_equal(place, np.arange(new) // (new // old))
+        for (old, new), place in zip(sizes, places, strict=True)
+    )
+    if repeated and TensorProto.DataType.Name(b.dtype) in RESIZABLE:  # the form every runtime knows
+        scales = b.constant([1, 1, *(new // old for old, new in sizes)], "float32")
+        attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        return b.finish("Transpose", b.make("Resize", image, "", scales, **attributes), perm=TO_CHANNELS_LAST)
+    rows = b.make("Gather", image, b.constant(places[0], "int64"), axis=2)
+    columns = b.make("Gather", rows, b.constant(places[1], "int64"), axis=3)
+    return b.finish("Transpose", columns, perm=TO_CHANNELS_LAST)
+
+
+def _by_matrices(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
+    sizes = _sizes(graph, node)
+    if sizes is None:  # left as it is, and so refused
+        return _linear(graph, node, name, _) if node.type == "ResizeBicubic" else None
+    rows, columns = _matrices(node, sizes)
+    b = Builder(graph, node)
+    given = b.inputs[0] if b.dtype == b.made else b.make("Cast", b.inputs[0], to=b.made)
+    image = b.make("Transpose", given, perm=TO_CHANNELS_FIRST)
+    wide = b.make("MatMul", image, b.constant(columns.T, "float32"))
+    return b.finish("Transpose", b.make("MatMul", b.constant(rows, "float32"), wide), perm=TO_CHANNELS_LAST)
+
+
+def _sizes(graph: Any, node: Any) -> list[tuple[int, int]] | None:
+    """Old and new size of rows and of columns, when all are known before the model runs."""
+    shape = graph.get_shape(node.input[0])
+    if shape is None or min(shape[1:3]) < 0 or not all(node.inputs[i].is_const() for i in range(1, len(node.input))):
+        return None
+    return list(zip(shape[1:3], node.inputs[1].get_tensor_value(), strict=True))
+
+
+def _matrices(node: Any, sizes: list[tuple[int, int]]) -> list[Array]:
+    """What the operator makes of an identity: for each axis (new size, old size), float32."""
+    import tensorflow as tf
+
+    given = {
+        key: node.get_attr_value(key) for key in ("align_corners", "half_pixel_centers", "kernel_type", "antialias")
+    }
+    options: dict[str, Any] = {
+        key: v.decode() if isinstance(v, bytes) else bool(v) for key, v in given.items() if v is not None
+    }
+    more = [node.inputs[i].get_tensor_value() for i in range(2, len(node.input))]
+    made = []
+    for axis, (old, new) in enumerate(sizes):
+        image = np.eye(old, dtype=np.float32).reshape((1, old, 1, old) if axis == 0 else (1, 1, old, old))
+        size = (new, 1) if axis == 0 else (1, new)
+        if more:
+            scale, translation = more
+            options["scale"] = [scale[0], 1.0] if axis == 0 else [1.0, scale[1]]
+            options["translation"] = [translation[0], 0.0] if axis == 0 else [0.0, translation[1]]
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            made.append(
+                session.run(getattr(tf.raw_ops, node.type)(images=image, size=size, **options)).reshape(new, old)
+            )
+    return made
+
+
+def _scale(old: int, new: int) -> Any:
+    """The float32 next to new / old of which `old` times, rounded down, is `new`."""
+    scale = np.float32(new / old)
+    while int(np.float32(old) * scale) < new or int(old * float(scale)) < new:
+        scale = np.nextafter(scale, np.float32(np.inf))
+    return scale
+
+
+HANDLERS: dict[str, Handler] = {
+    "ResizeBilinear": _linear,
+    "ResizeNearestNeighbor": _nearest,
+    "ResizeBicubic": _by_matrices,
+    "ResizeArea": _by_matrices,
+    "ScaleAndTranslate": _by_matrices,
+}

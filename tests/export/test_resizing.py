@@ -1,0 +1,105 @@
+"""Resizing gives TensorFlow's pixels, in sizes and methods tf2onnx gets wrong or refuses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keronyx.errors import ExportError
+
+pytestmark = pytest.mark.slow
+
+
+def _resizing(shape: tuple[int | None, ...], size: tuple[int, int], **options: Any) -> Any:
+    import keras
+
+    x = keras.Input(shape, name="x")
+    return keras.Model(x, keras.layers.Resizing(*size, **options)(x))
+
+
+def _operators(path: Path) -> Counter[str]:
+    import onnx
+
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+@pytest.mark.parametrize("method", ["bicubic", "area", "lanczos3", "lanczos5"])
+@pytest.mark.parametrize("size", [(3, 9), (12, 5), (12, 16)])
+def test_methods_onnx_does_not_have_are_two_matrices(method: str, size: tuple[int, int], to_onnx: Any) -> None:
+    path, *_ = to_onnx(_resizing((6, 8, 3), size, interpolation=method), None)
+    assert _operators(path) == {"MatMul": 2, "Transpose": 2}
+
+
+@pytest.mark.parametrize("method", ["bilinear", "bicubic", "lanczos3"])
+@pytest.mark.parametrize("size", [(3, 4), (5, 12)])
+def test_antialiasing_is_converted(method: str, size: tuple[int, int], to_onnx: Any) -> None:
+    path, *_ = to_onnx(_resizing((7, 9, 3), size, interpolation=method, antialias=True), None)
+    assert _operators(path)["MatMul"] == 2
+
+
+@pytest.mark.parametrize("method", ["bilinear", "nearest"])
+@pytest.mark.parametrize(("old", "new"), [(11, 13), (7, 31), (6, 37), (14, 23)])
+def test_sizes_whose_scale_is_no_float32_lose_no_row_and_no_pixel(
+    method: str, old: int, new: int, to_onnx: Any
+) -> None:
+    _, spec, _ = to_onnx(_resizing((old, old, 2), (new, new), interpolation=method))
+    assert spec.outputs[0].shape == (1, new, new, 2)
+
+
+def test_nearest_by_whole_factors_needs_no_half_pixels(to_onnx: Any) -> None:
+    import onnx
+
+    path, *_ = to_onnx(_resizing((5, 6, 3), (10, 18), interpolation="nearest"), None)
+    (resize,) = [node for node in onnx.load(path).graph.node if node.op_type == "Resize"]
+    said = {a.name: onnx.helper.get_attribute_value(a) for a in resize.attribute}
+    assert (said["coordinate_transformation_mode"], said["nearest_mode"]) == (b"asymmetric", b"floor")
+
+
+@pytest.mark.parametrize("aspect", ["crop_to_aspect_ratio", "pad_to_aspect_ratio"])
+@pytest.mark.parametrize("size", [(12, 5), (5, 12), (7, 7)])
+def test_the_aspect_ratio_is_kept_with_fixed_boxes(aspect: str, size: tuple[int, int], to_onnx: Any) -> None:
+    path, *_ = to_onnx(_resizing((6, 9, 3), size, fill_value=0.5, **{aspect: True}), None)
+    assert set(_operators(path)) <= {"Slice", "Pad", "Resize", "Transpose"}
+
+
+def test_images_with_channels_first_and_single_ones_are_resized(to_onnx: Any) -> None:
+    import keras
+
+    x = keras.Input((3, 6, 8), name="x")
+    first = keras.ops.image.resize(x, (4, 11), "lanczos3", data_format="channels_first")
+    single = keras.ops.image.resize(x[0], (4, 11), "bicubic", antialias=True, data_format="channels_first")
+    path, *_ = to_onnx(keras.Model(x, [first, single]))
+    assert _operators(path)["MatMul"] == 4
+
+
+@pytest.mark.parametrize("method", ["nearest", "bilinear"])
+def test_upsampling_with_open_height_and_width_is_converted(method: str, comparison: Any, tmp_path: Path) -> None:
+    import keras
+    import numpy as np
+
+    from keronyx.export import onnx, signature
+    from keronyx.export.dims import Shape
+
+    x = keras.Input((None, None, 3), name="x")
+    model = keras.Model(x, keras.layers.UpSampling2D((2, 3), interpolation=method)(x))
+    asked = {"x": Shape(("batch", "height", "width", 3), None)}
+    spec = signature.of_keras(model, "tiny", "tiny", None, None, asked=asked)
+    onnx.convert(model, spec, tmp_path / "model.onnx")
+    inputs = [np.random.default_rng(0).normal(size=(2, 5, 7, 3)).astype("float32")]
+    found = comparison.run_onnx(tmp_path / "model.onnx", spec, inputs)
+    comparison.assert_same(comparison.keras_answers(model, inputs), found)
+
+
+@pytest.mark.parametrize(("method", "operator"), [("lanczos3", "ScaleAndTranslate"), ("area", "ResizeArea")])
+def test_methods_without_a_matrix_are_refused_by_layer_and_operator(method: str, operator: str, tmp_path: Path) -> None:
+    from keronyx.export import onnx, signature
+    from keronyx.export.dims import Shape
+
+    model = _resizing((None, None, 3), (4, 4), interpolation=method, name="shrink")
+    asked = {"x": Shape((1, "height", "width", 3), None)}
+    spec = signature.of_keras(model, "tiny", "tiny", None, None, asked=asked)
+    with pytest.raises(ExportError, match=rf"{operator} \(layer shrink\)"):
+        onnx.convert(model, spec, tmp_path / "model.onnx")
