@@ -176,12 +176,14 @@ def _refused(node: Any, why: str, operator: str = "", name: str = "") -> dict[st
 
 def _why(said: str) -> str:
     """The sentence inside what TensorRT logs around it: conditions, its own source lines, the name of the node."""
-    text = one_line(ValueError(said), limit=2000)
+    text = " ".join(said.split())
     for wrapping in (r'&& "([^"]+)"', r"^Assertion failed: .*: (\S.*)$", r"Error Code \d+: [^(]*\((.*)\)?$"):
         if inside := re.search(wrapping, text):
             text = inside[1]
     text = re.sub(r"\.? In \w+ at .*$", "", re.sub(r"^\[[^\]]*\] ", "", text))
     text = re.sub(r"Cannot compile operation '[^']*' for ", "", text).strip(" .!")
+    if text.count(")") > text.count("("):
+        text = text.removesuffix(")")
     return text[:240] if text not in ("", "false") else "not supported"
 
 

@@ -114,9 +114,9 @@ class _Graph:
         from onnx import numpy_helper
 
         tensor = self.constants.get(name)
-        if tensor is None or not (tensor.raw_data or len(tensor.ListFields()) > 3):
-            return None
-        return list(numpy_helper.to_array(tensor).ravel().tolist())
+        with contextlib.suppress(ValueError):  # its data were dropped
+            return None if tensor is None else list(numpy_helper.to_array(tensor).ravel().tolist())
+        return None
 
 
 Rule = Callable[[Any, dict[str, Any], _Graph], str]

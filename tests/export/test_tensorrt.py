@@ -1,0 +1,477 @@
+"""Whether TensorRT takes a model: what its library says (a fake, and the real one where it is installed), what its
+process may do to us, and what the operator table says."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import onnx
+import pytest
+from onnx import parser
+from typer.testing import CliRunner
+
+from keronyx.cli import app
+from keronyx.errors import UnavailableError, UsageError, WorkerError
+from keronyx.export import folder as folders
+from keronyx.export import tensorrt, tensorrt_child, tensorrt_table
+from keronyx.export.layers import LAYER
+from keronyx.export.opset import nodes_of
+from keronyx.export.tensorrt import Refusal
+from keronyx.types import Artifact, ModelSpec, TensorSpec
+
+ROOT = Path(__file__).parents[2]
+
+INPUTS = (TensorSpec("x", (None, 4, 8, 8), "float32"),)
+
+CONVOLUTION = f"""fine (float[batch, 4, 8, 8] x) => (float[batch, 4, 8, 8] y) <
+    float[4, 4, 1, 1] w = {{{", ".join(["0.5"] * 16)}}}
+> {{ a = Conv (x, w) y = Relu (a) }}"""
+
+UNPOOLING = """bad (float[batch, 4, 8, 8] x) => (float[batch, 4, 8, 8] y) {
+    p, i = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (x)
+    y = MaxUnpool <kernel_shape = [2, 2], strides = [2, 2]> (p, i) }"""
+
+
+def model(text: str, opset: int = 18) -> onnx.ModelProto:
+    """A model from its text; node `conv_0` of layer `at/Conv`."""
+    made = onnx.helper.make_model(
+        parser.parse_graph(text), opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=9
+    )
+    for index, node in enumerate(nodes_of(made.graph)):
+        node.name = f"{node.op_type.lower()}_{index}"
+        node.metadata_props.add(key=LAYER, value=f"at/{node.op_type}")
+    return made
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Callable[[str], Path]:
+    def save(text: str) -> Path:
+        path = tmp_path / "model.onnx"
+        onnx.save(model(text), path)
+        return path
+
+    return save
+
+
+# The library: TensorRT-RTX as far as the child uses it.
+
+
+class Error:
+    def __init__(self, name: str, operator: str, index: int, said: str) -> None:
+        self.node_name, self.node_operator, self.node, self.desc = (
+            lambda v=v: v for v in (name, operator, index, said)
+        )
+
+
+class Library(SimpleNamespace):
+    """`errors` are what the parser refuses, `build_says` what the builder logs instead of an engine."""
+
+    def __init__(
+        self, errors: list[Error] | None = None, build_says: str = "", layers: list[Any] | None = None
+    ) -> None:
+        super().__init__()
+        self.__version__ = "1.7"
+        self.profiles: dict[str, Any] = {}
+        self.built_for: list[Any] = []
+        library = self
+
+        class ILogger:
+            ERROR, INTERNAL_ERROR, WARNING = "error", "internal", "warning"
+
+            def __init__(self) -> None: ...
+
+        class Parser:
+            num_errors = len(errors or [])
+
+            def __init__(self, network: Any, logger: Any) -> None: ...
+
+            def supports_model_v2(self, data: bytes, path: str) -> bool:
+                return not errors
+
+            def parse(self, data: bytes, path: str) -> bool:
+                return True
+
+            def get_error(self, index: int) -> Error:
+                return (errors or [])[index]
+
+        class Builder:
+            def __init__(self, logger: Any) -> None:
+                self.logger = logger
+
+            def create_network(self, flags: int) -> Any:
+                return SimpleNamespace(num_layers=len(layers or []), get_layer=(layers or []).__getitem__)
+
+            def create_builder_config(self) -> Any:
+                return SimpleNamespace(
+                    set_compute_capability=lambda member, index: library.built_for.append(member),
+                    add_optimization_profile=lambda profile: 0,
+                )
+
+            def create_optimization_profile(self) -> Any:
+                return SimpleNamespace(set_shape=lambda name, *shapes: library.profiles.update({name: shapes}))
+
+            def build_serialized_network(self, network: Any, config: Any) -> Any:
+                self.logger.log("warning", "not an error")
+                if build_says:
+                    self.logger.log("error", build_says)
+                    return None
+                return SimpleNamespace(nbytes=2**20)
+
+        self.ILogger, self.OnnxParser, self.Builder = ILogger, Parser, Builder
+        self.ComputeCapability = SimpleNamespace(__members__={"NONE": 0, "CURRENT": 1, "SM86": "86", "SM120": "120"})
+        self.NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
+
+
+@pytest.fixture
+def library(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Library]:
+    def installed(*arguments: Any, **named: Any) -> Library:
+        made = Library(*arguments, **named)
+        monkeypatch.setitem(sys.modules, "tensorrt_rtx_libs", SimpleNamespace())
+        monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", made)
+        return made
+
+    return installed
+
+
+def test_an_accepted_model_is_parsed_and_its_layers_are_counted(library: Any, saved: Any) -> None:
+    library(layers=[SimpleNamespace(name="a"), SimpleNamespace(name="b")])
+    answer = tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
+    assert answer == {"version": "1.7", "capabilities": ["8.6", "12.0"], "nodes": 2, "layers": 2, "refused": []}
+
+
+def test_refused_nodes_are_told_by_keras_layer(library: Any, saved: Any) -> None:
+    unknown = 'Assertion failed: convertDtype(t) && "No such type."'
+    library(
+        [
+            Error("maxpool_0", "MaxPool", 0, "its indices"),
+            Error("maxpool_0", "MaxPool", 0, "its indices"),
+            Error("", "MaxUnpool", 1, "false"),
+            Error("", "", -1, unknown),
+        ]
+    )
+    answer = tensorrt_child.parse({"path": str(saved(UNPOOLING))})
+    assert answer["layers"] is None
+    assert [tuple(one.values()) for one in answer["refused"]] == [
+        ("at/MaxPool", "MaxPool", "maxpool_0", "its indices"),
+        ("at/MaxUnpool", "MaxUnpool", "maxunpool_1", "not supported"),
+        (None, "", "", "No such type"),
+    ]
+
+
+def test_a_refusal_without_a_node_is_an_error_of_its_own(library: Any, saved: Any) -> None:
+    made = library([Error("a", "A", 0, "")])
+    made.OnnxParser.num_errors = 0
+    with pytest.raises(WorkerError, match="refuses the model and names no node"):
+        tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
+
+
+def test_an_engine_is_built_for_the_capability_and_shapes_asked_for(library: Any, saved: Any) -> None:
+    made = library()
+    tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
+    answer = tensorrt_child.build({"capability": "12.0", "shapes": {"x": [[1, 4], [4, 4], [8, 4]]}})
+    assert (answer["bytes"], answer["refused"], made.built_for) == (2**20, [], ["120"])
+    assert made.profiles == {"x": ((1, 4), (4, 4), (8, 4))}
+
+
+@pytest.mark.parametrize(
+    ("said", "layer", "why"),
+    [
+        (
+            "IBuilder::buildSerializedNetwork: Error Code 1: Myelin ([pass.cpp:337: check] Cannot compile operation "
+            "'conv_0' for Turing (SM75): FP32 GEMM is not supported. In compileGraph at /_src/codeGenerator.cpp:20)",
+            "at/Conv",
+            "Turing (SM75): FP32 GEMM is not supported",
+        ),
+        (
+            "IBuilder::x: Error Code 4: API Usage Error (ITopKLayer conv_0_2: K exceeds the maximum value allowed "
+            "(3840). In processCheck at /_src/a.cpp:1066 In analyzeShapes at /_src/a.cpp:2825)",
+            "at/Conv",
+            "ITopKLayer conv_0_2: K exceeds the maximum value allowed (3840)",
+        ),
+        ("Error Code 2: Internal Error (conv_01 has no runners)", None, "conv_01 has no runners"),
+        ("", None, "not supported"),
+    ],
+)
+def test_what_the_builder_refuses_is_told_by_keras_layer(
+    library: Any, saved: Any, said: str, layer: str | None, why: str
+) -> None:
+    library(build_says=said or " ", layers=[SimpleNamespace(name="conv_0", metadata="[ONNX Layer: conv_0]")])
+    tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
+    answer = tensorrt_child.build({"capability": "8.6", "shapes": {}})
+    assert answer["bytes"] is None
+    assert [(one["layer"], one["why"]) for one in answer["refused"]] == [(layer, why)]
+
+
+def test_a_library_that_is_not_there_names_its_extra(monkeypatch: pytest.MonkeyPatch, saved: Any) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx_libs", None)
+    with pytest.raises(UnavailableError, match="TensorRT-RTX is not installed") as missing:
+        tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
+    assert "keronyx[tensorrt]" in missing.value.remedy
+
+
+# The process: anything may happen in it.
+
+CHILD = """
+import os, sys
+from keronyx.errors import UnavailableError, WorkerError
+from keronyx.process import serve
+REFUSED = {"layer": "at/MaxUnpool", "operator": "MaxUnpool", "node": "maxunpool_1", "why": "not supported"}
+state = {}
+def table(order):
+    return {"refused": TABLE}
+def parse(order):
+    if MISSING:
+        raise UnavailableError("TensorRT-RTX is not installed", "pip install it")
+    if PARSE_CRASHES:
+        os.abort()
+    state["parsed"] = True
+    return {"version": "1.7", "capabilities": ["7.5", "8.6", "12.0"], "nodes": 2, "layers": LAYERS, "refused": PARSED}
+def build(order):
+    assert state["parsed"] and order["shapes"]["x"] == [[1, 4, 8, 8], [4, 4, 8, 8], [8, 4, 8, 8]]
+    if order["capability"] == "8.6":
+        print("SomeLibrary: assertion failed", file=sys.stderr, flush=True)
+        os.abort()
+    return {"bytes": 2**20, "seconds": 1.5, "refused": []}
+serve({"table": table, "parse": parse, "build": build})
+"""
+
+
+@pytest.fixture
+def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def replaced(**settings: Any) -> None:
+        refused = "REFUSED"
+        values = {"TABLE": [], "MISSING": False, "PARSE_CRASHES": False, "LAYERS": 5, "PARSED": []} | settings
+        text = CHILD
+        for name, value in values.items():
+            said = f"[{refused}]" if value == "refused" else repr(value)
+            text = text.replace("state = {}\n", f"state = {{}}\n{name} = {said}\n")
+        (tmp_path / "fake_tensorrt_child.py").write_text(text)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setattr(tensorrt, "CHILD", "fake_tensorrt_child")
+
+    return replaced
+
+
+def test_a_crash_costs_the_engine_that_caused_it_alone(child: Any, saved: Any) -> None:
+    child()
+    found = tensorrt.check(saved(CONVOLUTION), INPUTS, ("7.5", "8.6", "12.0"))
+    by_capability = {build.capability: build for build in found.builds}
+    assert [by_capability[one].engine_bytes for one in ("7.5", "12.0")] == [2**20, 2**20]
+    assert by_capability["8.6"].said == "TensorRT crashed (SIGABRT): SomeLibrary: assertion failed"
+    assert not found.ready and found.verdict == "TensorRT builds no engine for 8.6"
+
+
+def test_a_crash_while_parsing_is_one_line(child: Any, saved: Any) -> None:
+    child(PARSE_CRASHES=True)
+    found = tensorrt.check(saved(CONVOLUTION), INPUTS, ("7.5",))
+    assert found.verdict == "TensorRT cannot parse the model: TensorRT crashed (SIGABRT)"
+    assert not found.ready and found.builds[0].engine_bytes is None and not found.builds[0].table_only
+
+
+def test_refused_nodes_are_not_built(child: Any, saved: Any) -> None:
+    child(PARSED="refused", LAYERS=None)
+    found = tensorrt.check(saved(UNPOOLING), INPUTS, ("7.5", "8.6"))
+    assert found.refused == (Refusal("at/MaxUnpool", "MaxUnpool", "maxunpool_1", "not supported"),)
+    assert not found.ready and found.verdict == "TensorRT refuses 1 node"
+    assert [build.said for build in found.builds] == ["not built: nodes are refused"] * 2
+
+
+@pytest.mark.parametrize("table", [[], "refused"])
+def test_a_capability_the_library_builds_nothing_for_is_answered_by_the_table_alone(
+    child: Any, saved: Any, table: Any
+) -> None:
+    child(TABLE=table)
+    found = tensorrt.check(saved(CONVOLUTION), INPUTS, ("7.5", "9.0"))
+    assert found.builds[1].table_only and found.builds[1].said == "TensorRT-RTX builds for 7.5, 8.6, 12.0 only"
+    assert found.ready is not bool(table)
+    verdict = "the TensorRT 10.15 operator table refuses 1 node" if table else "ready for TensorRT"
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("table", [[], "refused"])
+def test_without_the_library_the_table_decides_and_its_absence_is_no_failure(
+    child: Any, saved: Any, table: Any
+) -> None:
+    child(MISSING=True, TABLE=table)
+    found = tensorrt.check(saved(CONVOLUTION), INPUTS)
+    assert (found.version, found.said, found.remedy) == (None, "TensorRT-RTX is not installed", "pip install it")
+    assert found.ready is not bool(table) and all(build.table_only for build in found.builds)
+    assert found.verdict.startswith("the TensorRT 10.15 operator table")
+
+
+def test_what_the_table_alone_refuses_does_not_overrule_the_engines(child: Any, saved: Any) -> None:
+    child(TABLE="refused")
+    found = tensorrt.check(saved(CONVOLUTION), INPUTS, ("7.5", "12.0"))
+    assert found.ready and len(found.table) == 1
+
+
+@pytest.mark.parametrize("text", ["86", "8.6.1", "sm_86", "8", ""])
+def test_a_compute_capability_is_two_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match="compute capability"):
+        tensorrt.capabilities([text])
+    assert tensorrt.capabilities(["8.6", "12.0", "8.6"]) == ("8.6", "12.0")
+
+
+# The operator table.
+
+X = "float[2, 4, 8] x, int64[2, 4, 8] n, float[1, 4, 8, 8] image, bool[2, 4, 8] b, double[2, 4, 8] d, uint8[8] u"
+CONSTANTS = (
+    "int64[1] axes = {1}, int64 axis = {1}, float[4] twice = {1, 1, 2, 2}, int64[1] many = {4000}, int64 depth = {4}"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        ("y = Relu (x)", ""),
+        ("y = Exp (d)", ""),
+        ("y = Exp (n)", "not supported for int64"),
+        ("y = Where (b, x, x)", ""),
+        ("y = Where (b, b, b)", ""),
+        ("y = And (b, b)", ""),
+        ("y = Equal (b, b)", "not supported for bool"),
+        ("y = Add (u, u)", "not supported for uint8"),
+        ("y = Cast <to = 1> (u)", ""),
+        ("y = MaxUnpool <kernel_shape = [2, 2]> (x, n)", "not supported"),
+        ("y = ReduceSum (x, axes)", ""),
+        ("k = Constant <value = int64[1] {1}> () y = ReduceMax (x, k)", ""),
+        ("s = Shape (x) y = ReduceMax (x, s)", "its input s must be a constant"),
+        ("y = CumSum (x, axis)", ""),
+        ("y = OneHot (n, depth, x)", ""),
+        ('y = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric"> (image, , twice)', ""),
+        (
+            'y = Resize <nearest_mode = "floor", coordinate_transformation_mode = "tf_half_pixel_for_nn"> (x, , twice)',
+            "tf_half_pixel_for_nn only rounds by round_prefer_floor, not floor",
+        ),
+        ('y = Resize <coordinate_transformation_mode = "tf_half_pixel_for_nn"> (image, , twice)', ""),
+        (
+            'y = Resize <coordinate_transformation_mode = "tf_crop_and_resize"> (image, , twice)',
+            "coordinate_transformation_mode tf_crop_and_resize is not supported",
+        ),
+        ('y = Resize <mode = "linear", antialias = 1> (image, , twice)', "antialias is not supported"),
+        (
+            'y = Resize <keep_aspect_ratio_policy = "not_larger"> (image, , twice)',
+            "keep_aspect_ratio_policy must be stretch",
+        ),
+        ("y = MaxPool <kernel_shape = [2, 2]> (image)", ""),
+        ("y, i = MaxPool <kernel_shape = [2, 2]> (image)", "its output of indices is not supported"),
+        ("y = MaxPool <kernel_shape = [2, 2], dilations = [2, 2]> (image)", "dilations are not supported"),
+        ('y = ScatterND <reduction = "add"> (x, n, x)', "reduction is not supported"),
+        ("y, i = TopK (x, axes)", ""),
+        ("y, i = TopK (x, many)", "K must be below 3840, not 4000"),
+        ("y, i = TopK <sorted = 0> (x, axes)", "sorted must be 1"),
+        ("y, m = LayerNormalization (x, x)", "only its first output is supported"),
+        ('y = GRU <direction = "bidirectional", activations = ["a", "b", "c", "b"]> (x, x, x)', "both directions must"),
+        ("y = LSTM <layout = 1> (x, x, x)", "input_forget and layout must be 0"),
+        ("q = QuantizeLinear (x, axis, axis) y = Relu (x)", "its zero point must be 0"),
+        ("y = GatherND (b, n)", ""),
+    ],
+)
+def test_the_table_refuses_what_tensorrt_does_not_list(body: str, why: str) -> None:
+    found = tensorrt_table.refused(model(f"one ({X}) => (float[a] y) <{CONSTANTS}> {{ {body} }}"))
+    assert [reason.startswith(why) for _, reason in found] == ([True] if why else [])
+
+
+def test_the_table_looks_into_branches_and_at_inputs_and_other_domains() -> None:
+    made = model(
+        """one (bool[1] c, string[2] s, float[2] x) => (float[2] y) { y = If (c) <
+            then_branch = yes () => (float[2] t) { t = Det (x) },
+            else_branch = no () => (float[2] e) { e = Exp (x) }> }"""
+    )
+    made.graph.node.append(onnx.helper.make_node("Own", ["x"], ["z"], name="own", domain="com.example"))
+    found = [(node.op_type if node is not None else None, why) for node, why in tensorrt_table.refused(made)]
+    assert found == [(None, "input s is string"), ("Det", "not supported"), ("Own", "not supported")]
+
+
+# The command, over an export folder.
+
+
+@pytest.fixture
+def exported(tmp_path: Path) -> Callable[[str], Path]:
+    def make(text: str) -> Path:
+        folder = tmp_path / "there"
+        folder.mkdir()
+        onnx.save(model(text), folder / "model.onnx")
+        size = (folder / "model.onnx").stat().st_size
+        spec = ModelSpec("tiny", "tiny", INPUTS, INPUTS, 16, "4711")
+        artifact = Artifact("onnx", "model.onnx", size, "", 1.0, 1.0, ())
+        folders.write(folder, folders.Manifest(folders.MANIFEST_SCHEMA, "key", None, 18, spec, {}, (artifact,)))
+        return folder
+
+    return make
+
+
+def test_the_command_checks_an_export_folder_and_keeps_the_answer(child: Any, exported: Any) -> None:
+    child()
+    folder = exported(CONVOLUTION)
+    done = CliRunner().invoke(app, ["export", str(folder), "--check", "tensorrt", "--compute-capability", "7.5,9.0"])
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0] == "TensorRT-RTX 1.7: 2 ONNX nodes, 5 layers"
+    assert lines[2].split() == ["7.5", "1.0", "1.5"]
+    assert "9.0" in lines[3] and "only the operator table answers" in lines[3]
+    assert lines[-1] == "ready for TensorRT"
+    assert json.loads((folder / "tensorrt.json").read_text())["ready"] is True
+
+
+def test_the_command_ends_with_1_and_names_layers_when_nodes_are_refused(child: Any, exported: Any) -> None:
+    child(PARSED="refused", LAYERS=None, TABLE="refused")
+    arguments = ["export", str(exported(UNPOOLING)), "--check", "tensorrt"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1
+    assert done.stdout.count("layer at/MaxUnpool · MaxUnpool · not supported") == 2
+    assert "keronyx: TensorRT refuses 1 node" in done.stderr
+    told = CliRunner().invoke(app, [*arguments, "--json"])
+    assert told.exit_code == 1
+    found = json.loads(told.stdout)
+    assert found["spec"]["name"] == "tiny" and found["tensorrt"]["refused"][0]["layer"] == "at/MaxUnpool"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--check", "openvino"], "--check knows no 'openvino'"),
+        (["--check", "tensorrt", "--compute-capability", "86"], "a compute capability is two numbers, not '86'"),
+    ],
+)
+def test_the_command_refuses_other_checks(arguments: list[str], said: str, exported: Any) -> None:
+    done = CliRunner().invoke(app, ["export", str(exported(CONVOLUTION)), *arguments])
+    assert done.exit_code == 2 and said in done.stderr
+
+
+# The real library.
+
+
+def test_the_suites_own_extra_brings_tensorrt() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    pinned = (ROOT / "constraints.txt").read_text()
+    assert "keronyx[tensorrt]" in extras["dev"]
+    for requirement in extras["tensorrt"]:
+        assert requirement.partition(">=")[0].replace("-", "_") + "==" in pinned
+
+
+def test_tensorrt_itself_builds_engines_and_refuses_nodes_or_is_said_to_be_missing(saved: Any) -> None:
+    """Where the library is installed it is asked; where it is not, that is what the answer must say."""
+    fine = tensorrt.check(saved(CONVOLUTION), INPUTS, ("8.6", "9.0"))
+    assert fine.ready
+    if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
+        assert (fine.version, fine.said) == (None, "TensorRT-RTX is not installed")
+        assert all(build.table_only for build in fine.builds)
+        return
+    built, not_built = fine.builds
+    assert fine.version and (fine.nodes, fine.refused) == (2, ()) and fine.layers and fine.layers >= 2
+    assert built.engine_bytes and built.engine_bytes > 1000 and built.seconds and built.seconds > 0
+    assert not_built.table_only
+    bad = tensorrt.check(saved(UNPOOLING), INPUTS, ("8.6",))
+    assert [(one.layer, one.operator) for one in bad.refused] == [
+        ("at/MaxPool", "MaxPool"),
+        ("at/MaxUnpool", "MaxUnpool"),
+    ]
+    assert [one.operator for one in bad.table] == ["MaxPool", "MaxUnpool"]
