@@ -28,11 +28,26 @@ class Applied:
 def passes() -> tuple[ir.passes.InPlacePass, ...]:
     """All passes, in the order they are run."""
     from keronyx.export.rewrite.batchnorm import MulAddToBatchNormalization
+    from keronyx.export.rewrite.drop_no_ops import DropNoOps
+    from keronyx.export.rewrite.fold_batchnorm import FoldBatchNormalization
+    from keronyx.export.rewrite.fuse_prelu import FusePRelu
+    from keronyx.export.rewrite.keep_layout import KeepLayout
+    from keronyx.export.rewrite.max_for_prelu import MaxForPRelu
+    from keronyx.export.rewrite.pooling_pads import PoolingPads
     from keronyx.export.rewrite.sink_squeeze import SinkSqueeze
+    from keronyx.export.rewrite.softmax_last import SoftmaxLast
 
     return (
         SinkSqueeze(),
+        DropNoOps(),
+        KeepLayout(),
+        FusePRelu(),
         MulAddToBatchNormalization(),
+        FoldBatchNormalization(),
+        PoolingPads(),
+        SoftmaxLast(),
+        MaxForPRelu(),
+        DropNoOps(),
     )
 
 
