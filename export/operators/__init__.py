@@ -15,9 +15,10 @@ Handler = Callable[[Any, Any, str, Sequence[Any]], None]
 
 def handlers() -> dict[str, Handler]:
     """TensorFlow operator -> what converts it."""
-    from keronyx.export.operators import bounds, elementwise, resize, select
+    from keronyx.export.operators import bounds, einsum, elementwise, recurrent, resize, reverse, select
 
-    return {**bounds.HANDLERS, **elementwise.HANDLERS, **resize.HANDLERS, **select.HANDLERS}
+    modules = (bounds, elementwise, recurrent, resize, reverse, select)
+    return {operator: handler for module in modules for operator, handler in module.HANDLERS.items()}
 
 
 class Builder:

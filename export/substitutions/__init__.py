@@ -40,12 +40,13 @@ def substitutions() -> tuple[Substitution, ...]:
         conv_transpose,
         gelu,
         grouped_conv,
+        recurrent,
         resizing,
         symbolic_sizes,
         upsampling,
     )
 
-    modules = (argmax, conv_transpose, gelu, grouped_conv, resizing, symbolic_sizes, upsampling)
+    modules = (argmax, conv_transpose, gelu, grouped_conv, recurrent, resizing, symbolic_sizes, upsampling)
     return tuple(module.SUBSTITUTION for module in modules)
 
 
