@@ -1,15 +1,13 @@
-"""Whether TensorRT takes a model: what its library says (a fake, and the real one where it is installed), what its
-process may do to us, and what the operator table says."""
+"""Whether TensorRT takes a model: what its process may do to us, whose word counts, the command, and TensorRT itself
+where it is installed."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import onnx
@@ -18,9 +16,9 @@ from onnx import parser
 from typer.testing import CliRunner
 
 from keronyx.cli import app
-from keronyx.errors import UnavailableError, UsageError, WorkerError
+from keronyx.errors import UsageError
 from keronyx.export import folder as folders
-from keronyx.export import tensorrt, tensorrt_child, tensorrt_table
+from keronyx.export import tensorrt
 from keronyx.export.layers import LAYER
 from keronyx.export.opset import nodes_of
 from keronyx.export.tensorrt import Refusal
@@ -58,162 +56,6 @@ def saved(tmp_path: Path) -> Callable[[str], Path]:
         return path
 
     return save
-
-
-# The library: TensorRT-RTX as far as the child uses it.
-
-
-class Error:
-    def __init__(self, name: str, operator: str, index: int, said: str) -> None:
-        self.node_name, self.node_operator, self.node, self.desc = (
-            lambda v=v: v for v in (name, operator, index, said)
-        )
-
-
-class Library(SimpleNamespace):
-    """`errors` are what the parser refuses, `build_says` what the builder logs instead of an engine."""
-
-    def __init__(
-        self, errors: list[Error] | None = None, build_says: str = "", layers: list[Any] | None = None
-    ) -> None:
-        super().__init__()
-        self.__version__ = "1.7"
-        self.profiles: dict[str, Any] = {}
-        self.built_for: list[Any] = []
-        library = self
-
-        class ILogger:
-            ERROR, INTERNAL_ERROR, WARNING = "error", "internal", "warning"
-
-            def __init__(self) -> None: ...
-
-        class Parser:
-            num_errors = len(errors or [])
-
-            def __init__(self, network: Any, logger: Any) -> None: ...
-
-            def supports_model_v2(self, data: bytes, path: str) -> bool:
-                return not errors
-
-            def parse(self, data: bytes, path: str) -> bool:
-                return True
-
-            def get_error(self, index: int) -> Error:
-                return (errors or [])[index]
-
-        class Builder:
-            def __init__(self, logger: Any) -> None:
-                self.logger = logger
-
-            def create_network(self, flags: int) -> Any:
-                return SimpleNamespace(num_layers=len(layers or []), get_layer=(layers or []).__getitem__)
-
-            def create_builder_config(self) -> Any:
-                return SimpleNamespace(
-                    set_compute_capability=lambda member, index: library.built_for.append(member),
-                    add_optimization_profile=lambda profile: 0,
-                )
-
-            def create_optimization_profile(self) -> Any:
-                return SimpleNamespace(set_shape=lambda name, *shapes: library.profiles.update({name: shapes}))
-
-            def build_serialized_network(self, network: Any, config: Any) -> Any:
-                self.logger.log("warning", "not an error")
-                if build_says:
-                    self.logger.log("error", build_says)
-                    return None
-                return SimpleNamespace(nbytes=2**20)
-
-        self.ILogger, self.OnnxParser, self.Builder = ILogger, Parser, Builder
-        self.ComputeCapability = SimpleNamespace(__members__={"NONE": 0, "CURRENT": 1, "SM86": "86", "SM120": "120"})
-        self.NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
-
-
-@pytest.fixture
-def library(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Library]:
-    def installed(*arguments: Any, **named: Any) -> Library:
-        made = Library(*arguments, **named)
-        monkeypatch.setitem(sys.modules, "tensorrt_rtx_libs", SimpleNamespace())
-        monkeypatch.setitem(sys.modules, "tensorrt_rtx_bindings", made)
-        return made
-
-    return installed
-
-
-def test_an_accepted_model_is_parsed_and_its_layers_are_counted(library: Any, saved: Any) -> None:
-    library(layers=[SimpleNamespace(name="a"), SimpleNamespace(name="b")])
-    answer = tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
-    assert answer == {"version": "1.7", "capabilities": ["8.6", "12.0"], "nodes": 2, "layers": 2, "refused": []}
-
-
-def test_refused_nodes_are_told_by_keras_layer(library: Any, saved: Any) -> None:
-    unknown = 'Assertion failed: convertDtype(t) && "No such type."'
-    library(
-        [
-            Error("maxpool_0", "MaxPool", 0, "its indices"),
-            Error("maxpool_0", "MaxPool", 0, "its indices"),
-            Error("", "MaxUnpool", 1, "false"),
-            Error("", "", -1, unknown),
-        ]
-    )
-    answer = tensorrt_child.parse({"path": str(saved(UNPOOLING))})
-    assert answer["layers"] is None
-    assert [tuple(one.values()) for one in answer["refused"]] == [
-        ("at/MaxPool", "MaxPool", "maxpool_0", "its indices"),
-        ("at/MaxUnpool", "MaxUnpool", "maxunpool_1", "not supported"),
-        (None, "", "", "No such type"),
-    ]
-
-
-def test_a_refusal_without_a_node_is_an_error_of_its_own(library: Any, saved: Any) -> None:
-    made = library([Error("a", "A", 0, "")])
-    made.OnnxParser.num_errors = 0
-    with pytest.raises(WorkerError, match="refuses the model and names no node"):
-        tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
-
-
-def test_an_engine_is_built_for_the_capability_and_shapes_asked_for(library: Any, saved: Any) -> None:
-    made = library()
-    tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
-    answer = tensorrt_child.build({"capability": "12.0", "shapes": {"x": [[1, 4], [4, 4], [8, 4]]}})
-    assert (answer["bytes"], answer["refused"], made.built_for) == (2**20, [], ["120"])
-    assert made.profiles == {"x": ((1, 4), (4, 4), (8, 4))}
-
-
-@pytest.mark.parametrize(
-    ("said", "layer", "why"),
-    [
-        (
-            "IBuilder::buildSerializedNetwork: Error Code 1: Myelin ([pass.cpp:337: check] Cannot compile operation "
-            "'conv_0' for Turing (SM75): FP32 GEMM is not supported. In compileGraph at /_src/codeGenerator.cpp:20)",
-            "at/Conv",
-            "Turing (SM75): FP32 GEMM is not supported",
-        ),
-        (
-            "IBuilder::x: Error Code 4: API Usage Error (ITopKLayer conv_0_2: K exceeds the maximum value allowed "
-            "(3840). In processCheck at /_src/a.cpp:1066 In analyzeShapes at /_src/a.cpp:2825)",
-            "at/Conv",
-            "ITopKLayer conv_0_2: K exceeds the maximum value allowed (3840)",
-        ),
-        ("Error Code 2: Internal Error (conv_01 has no runners)", None, "conv_01 has no runners"),
-        ("", None, "not supported"),
-    ],
-)
-def test_what_the_builder_refuses_is_told_by_keras_layer(
-    library: Any, saved: Any, said: str, layer: str | None, why: str
-) -> None:
-    library(build_says=said or " ", layers=[SimpleNamespace(name="conv_0", metadata="[ONNX Layer: conv_0]")])
-    tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
-    answer = tensorrt_child.build({"capability": "8.6", "shapes": {}})
-    assert answer["bytes"] is None
-    assert [(one["layer"], one["why"]) for one in answer["refused"]] == [(layer, why)]
-
-
-def test_a_library_that_is_not_there_names_its_extra(monkeypatch: pytest.MonkeyPatch, saved: Any) -> None:
-    monkeypatch.setitem(sys.modules, "tensorrt_rtx_libs", None)
-    with pytest.raises(UnavailableError, match="TensorRT-RTX is not installed") as missing:
-        tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
-    assert "keronyx[tensorrt]" in missing.value.remedy
 
 
 # The process: anything may happen in it.
@@ -317,77 +159,6 @@ def test_a_compute_capability_is_two_numbers(text: str) -> None:
     with pytest.raises(UsageError, match="compute capability"):
         tensorrt.capabilities([text])
     assert tensorrt.capabilities(["8.6", "12.0", "8.6"]) == ("8.6", "12.0")
-
-
-# The operator table.
-
-X = "float[2, 4, 8] x, int64[2, 4, 8] n, float[1, 4, 8, 8] image, bool[2, 4, 8] b, double[2, 4, 8] d, uint8[8] u"
-CONSTANTS = (
-    "int64[1] axes = {1}, int64 axis = {1}, float[4] twice = {1, 1, 2, 2}, int64[1] many = {4000}, int64 depth = {4}"
-)
-
-
-@pytest.mark.parametrize(
-    ("body", "why"),
-    [
-        ("y = Relu (x)", ""),
-        ("y = Exp (d)", ""),
-        ("y = Exp (n)", "not supported for int64"),
-        ("y = Where (b, x, x)", ""),
-        ("y = Where (b, b, b)", ""),
-        ("y = And (b, b)", ""),
-        ("y = Equal (b, b)", "not supported for bool"),
-        ("y = Add (u, u)", "not supported for uint8"),
-        ("y = Cast <to = 1> (u)", ""),
-        ("y = MaxUnpool <kernel_shape = [2, 2]> (x, n)", "not supported"),
-        ("y = ReduceSum (x, axes)", ""),
-        ("k = Constant <value = int64[1] {1}> () y = ReduceMax (x, k)", ""),
-        ("s = Shape (x) y = ReduceMax (x, s)", "its input s must be a constant"),
-        ("y = CumSum (x, axis)", ""),
-        ("y = OneHot (n, depth, x)", ""),
-        ('y = Resize <mode = "nearest", coordinate_transformation_mode = "asymmetric"> (image, , twice)', ""),
-        (
-            'y = Resize <nearest_mode = "floor", coordinate_transformation_mode = "tf_half_pixel_for_nn"> (x, , twice)',
-            "tf_half_pixel_for_nn only rounds by round_prefer_floor, not floor",
-        ),
-        ('y = Resize <coordinate_transformation_mode = "tf_half_pixel_for_nn"> (image, , twice)', ""),
-        (
-            'y = Resize <coordinate_transformation_mode = "tf_crop_and_resize"> (image, , twice)',
-            "coordinate_transformation_mode tf_crop_and_resize is not supported",
-        ),
-        ('y = Resize <mode = "linear", antialias = 1> (image, , twice)', "antialias is not supported"),
-        (
-            'y = Resize <keep_aspect_ratio_policy = "not_larger"> (image, , twice)',
-            "keep_aspect_ratio_policy must be stretch",
-        ),
-        ("y = MaxPool <kernel_shape = [2, 2]> (image)", ""),
-        ("y, i = MaxPool <kernel_shape = [2, 2]> (image)", "its output of indices is not supported"),
-        ("y = MaxPool <kernel_shape = [2, 2], dilations = [2, 2]> (image)", "dilations are not supported"),
-        ('y = ScatterND <reduction = "add"> (x, n, x)', "reduction is not supported"),
-        ("y, i = TopK (x, axes)", ""),
-        ("y, i = TopK (x, many)", "K must be below 3840, not 4000"),
-        ("y, i = TopK <sorted = 0> (x, axes)", "sorted must be 1"),
-        ("y, m = LayerNormalization (x, x)", "only its first output is supported"),
-        ('y = GRU <direction = "bidirectional", activations = ["a", "b", "c", "b"]> (x, x, x)', "both directions must"),
-        ("y = LSTM <layout = 1> (x, x, x)", "input_forget and layout must be 0"),
-        ("q = QuantizeLinear (x, axis, axis) y = Relu (x)", "its zero point must be 0"),
-        ("y = GatherND (b, n)", ""),
-    ],
-)
-def test_the_table_refuses_what_tensorrt_does_not_list(body: str, why: str) -> None:
-    found = tensorrt_table.refused(model(f"one ({X}) => (float[a] y) <{CONSTANTS}> {{ {body} }}"))
-    assert [reason.startswith(why) for _, reason in found] == ([True] if why else [])
-
-
-def test_the_table_looks_into_branches_and_at_inputs_and_other_domains() -> None:
-    made = model(
-        """one (bool[1] c, string[2] s, float[2] x) => (float[2] y) { y = If (c) <
-            then_branch = yes () => (float[2] t) { t = Det (x) },
-            else_branch = no () => (float[2] e) { e = Exp (x) }> }"""
-    )
-    made.graph.node.append(onnx.helper.make_node("Own", ["x"], ["z"], name="own", domain="com.example"))
-    found = [(node.op_type if node is not None else None, why) for node, why in tensorrt_table.refused(made)]
-    assert found == [(None, "input s is string"), ("Det", "not supported"), ("Own", "not supported")]
 
 
 # The command, over an export folder.
