@@ -39,7 +39,7 @@ def against_tensorflow(source: str, threads: int, budget: str) -> Ratio | str:
     standing = next((one for one in ranking.standings if one.row.runtime == "ort"), None)
     if standing is None or standing.ratio is None or standing.ratio.interval is None or ranking.reference is None:
         row = next((row for row in found.rows if row.runtime == "ort"), None)
-        return (row.reason if row else "") or "no rounds"
+        return (row.reason if row else "") or f"{len(found.rounds)} rounds are too few: give it more time"
     if standing.row.parity is not None and standing.row.parity.verdict is Verdict.FAIL:
         return "its answers are not Keras'"
     sure, reasons = trusted(found)
