@@ -17,7 +17,7 @@ def handlers() -> dict[str, Handler]:
     """TensorFlow operator -> what converts it."""
     from keronyx.export.operators import bounds, einsum, elementwise, recurrent, resize, reverse, select
 
-    modules = (bounds, elementwise, recurrent, resize, reverse, select)
+    modules = (bounds, einsum, elementwise, recurrent, resize, reverse, select)
     return {operator: handler for module in modules for operator, handler in module.HANDLERS.items()}
 
 
