@@ -6,14 +6,19 @@ A conversion can take gigabytes, crash or be killed; here it takes nobody along,
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import shutil
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from keronyx.errors import ExportError, KeronyxError, UnwritableError, UsageError
 from keronyx.export.dims import NOTHING, Asked
+from keronyx.export.gates.trials import Trial
+from keronyx.export.onnx_files import ANSWERS, RAW, ROUNDED, save_raw
 from keronyx.export.source import Source, hash_path
 from keronyx.process import Message, first_line, one_line, peak_resident_mib, serve
 from keronyx.types import Artifact, ModelSpec
@@ -25,6 +30,7 @@ class _Loaded:
     model: Any = None
     asked: Asked = NOTHING
     spec: ModelSpec
+    trials: Sequence[Trial] = ()
 
 
 def load(order: Message) -> Message:
@@ -58,47 +64,111 @@ def load(order: Message) -> Message:
 
 
 def write(order: Message) -> Message:
-    """Write one kind of artifact to a path that does not exist yet. Answers with the Artifact and the MACs if known."""
+    """Write one kind of artifact to a path that does not exist yet. Answers with the Artifact."""
     kind, path = str(order["kind"]), Path(order["path"])
-    with contextlib.suppress(OSError):  # start a new peak: what earlier orders used and gave back does not count
-        Path("/proc/self/clear_refs").write_text("5")
+    _new_peak()
     started = time.perf_counter_ns()
+    with _as_export_error(kind, path):
+        evidence = _make(kind, path, order)
+    seconds = (time.perf_counter_ns() - started) / 1e9
+    size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
+    artifact = Artifact(kind, path.name, size, hash_path(path), seconds, peak_resident_mib(), evidence)
+    return {"artifact": asdict(artifact)}
+
+
+def _make(kind: str, path: Path, order: Message) -> tuple[str, ...]:
+    """Write the artifact; return its evidence."""
+    if kind == "keras":
+        return _save_keras(path)
+    if kind == "saved_model":
+        shutil.copytree(order["target"], path)
+        return ()
+    if kind == "frozen":
+        from keronyx.export import frozen
+
+        return frozen.convert(_Loaded.model, _Loaded.spec, path)
+    from keronyx.export import litert
+
+    return litert.convert(_Loaded.model, _Loaded.spec, path)
+
+
+def convert(order: Message) -> Message:
+    """Write `raw.onnx` and `answers.npz` into a folder, for `finishing`. Answers with what that cost.
+
+    `seconds` are the conversion's own; Keras' answers come on top.
+    """
+    from keronyx.export import onnx
+    from keronyx.export.gates import references, trials
+
+    folder = Path(order["folder"])
+    _new_peak()
+    started, cpu = time.perf_counter_ns(), time.process_time_ns()
+    with _as_export_error("onnx", folder / RAW):
+        graph, evidence = onnx.converted(_Loaded.model, _Loaded.spec, _Loaded.asked)
+        save_raw(graph, folder / RAW)
+        del graph
+        seconds, cpu_s = (time.perf_counter_ns() - started) / 1e9, (time.process_time_ns() - cpu) / 1e9
+        _trim()
+        _Loaded.trials = references.tried(_Loaded.model, _Loaded.spec, _Loaded.asked)
+        trials.store(folder / ANSWERS, _Loaded.trials)
+        odd = references.odd_weights(_Loaded.model)
+    if odd:
+        evidence.append(f"warning: NaN or Inf in the weights {', '.join(odd[:3])}{' and others' if odd[3:] else ''}")
+    return {
+        "evidence": evidence,
+        "precision": references.precision(_Loaded.model),
+        "seconds": seconds,
+        "answers_s": (time.perf_counter_ns() - started) / 1e9 - seconds,
+        "cpu_s": cpu_s,
+        "peak_mib": peak_resident_mib(),
+    }
+
+
+def round_answers(order: Message) -> Message:
+    """Write `rounded.npz`: the trials answered with the weights moved by rounding."""
+    from keronyx.export.gates import references, trials
+
+    moved = references.rounded(_Loaded.model, _Loaded.spec, _Loaded.trials, str(order["precision"]))
+    trials.store(Path(order["folder"]) / ROUNDED, moved)
+    return {}
+
+
+def probe(order: Message) -> Message:
+    """Write a graph that gives layers' outputs, with Keras' (see `gates.guilty`). Answers with which layers it has."""
+    from keronyx.export.gates import guilty
+
+    trial = _Loaded.trials[int(order["trial"])]
+    spec, chosen = guilty.probe(
+        _Loaded.model, _Loaded.spec, _Loaded.asked, trial, Path(order["folder"]), int(order["after"]), order["upto"]
+    )
+    names = [name for name, _ in guilty.layers(_Loaded.model)]
+    return {"spec": asdict(spec), "indices": chosen, "names": [names[i] for i in chosen]}
+
+
+@contextlib.contextmanager
+def _as_export_error(kind: str, path: Path) -> Iterator[None]:
     try:
-        evidence, macs = _make(kind, path, order)
+        yield
     except (KeronyxError, MemoryError):
         raise
     except OSError as error:
         raise UnwritableError(f"cannot write {path.name}: {error.strerror or error}") from error
     except Exception as error:
         raise ExportError(f"this model cannot be converted to {kind}: {first_line(error)}") from error
-    seconds = (time.perf_counter_ns() - started) / 1e9
-    size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
-    artifact = Artifact(kind, path.name, size, hash_path(path), seconds, peak_resident_mib(), evidence)
-    return {"artifact": asdict(artifact), "macs": macs}
 
 
-def _make(kind: str, path: Path, order: Message) -> tuple[tuple[str, ...], int | None]:
-    """Write the artifact; return its evidence and, for ONNX, the multiply-accumulates."""
-    if kind == "keras":
-        return _save_keras(path), None
-    if kind == "saved_model":
-        shutil.copytree(order["target"], path)
-        return (), None
-    if kind == "onnx":
-        import onnx as onnx_library
+def _new_peak() -> None:
+    """Start a new peak: what earlier orders used and gave back does not count."""
+    _trim()
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
-        from keronyx.export import onnx
-        from keronyx.export.macs import count_macs
 
-        evidence = onnx.convert(_Loaded.model, _Loaded.spec, path, _Loaded.asked)
-        return evidence, count_macs(onnx_library.load(str(path)))
-    if kind == "frozen":
-        from keronyx.export import frozen
-
-        return frozen.convert(_Loaded.model, _Loaded.spec, path), None
-    from keronyx.export import litert
-
-    return litert.convert(_Loaded.model, _Loaded.spec, path), None
+def _trim() -> None:
+    """Give memory that is free back to the system, where the C library is glibc."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _save_keras(path: Path) -> tuple[str, ...]:
@@ -112,4 +182,4 @@ def _save_keras(path: Path) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
-    serve({"load": load, "write": write})
+    serve({"load": load, "write": write, "convert": convert, "round": round_answers, "probe": probe})

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from keronyx.errors import ReportError, UnwritableError
+from keronyx.export.onnx_files import DATA, REJECTED, beside, rejected
 from keronyx.types import Artifact, ModelSpec
 
 MANIFEST = "manifest.json"
@@ -33,6 +34,9 @@ FILES = {
     "litert": "model.tflite",
 }
 """Artifact kind -> file name in the folder."""
+
+REMAINS = (MAKING, f"model.onnx{REJECTED}", f"model.onnx{REJECTED}{DATA}")
+"""What an export that came to nothing may have left."""
 
 TOOLS = ("keronyx", "tensorflow", "keras", "tf2onnx", "onnx")
 
@@ -139,7 +143,7 @@ def prepare(folder: Path, content_key: str, force: bool) -> Manifest | None:
         return there
     if folder.exists() and not folder.is_dir():
         raise UnwritableError(f"{folder} is a file", "name a folder with -o")
-    if folder.is_dir() and any(path.name != MAKING for path in folder.iterdir()) and not force:
+    if folder.is_dir() and any(path.name not in REMAINS for path in folder.iterdir()) and not force:
         holds = f"another export ({there.spec.source})" if there else "files that are not an export"
         raise UnwritableError(f"{folder} holds {holds}", "name another folder with -o, or replace files with --force")
     existed = folder.is_dir()
@@ -164,6 +168,28 @@ def write(folder: Path, manifest: Manifest) -> None:
         raise UnwritableError(f"cannot write {folder / MANIFEST}: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def place_onnx(made: Path, final: Path) -> None:
+    """Move a finished ONNX file, and its weights if they are in a file of their own, to where they belong."""
+    if beside(made).exists():
+        final.unlink(missing_ok=True)  # never a model with another's weights
+        os.replace(beside(made), beside(final))
+        os.replace(made, final)
+    else:
+        os.replace(made, final)
+        beside(final).unlink(missing_ok=True)
+    for refused in (rejected(final), beside(rejected(final))):
+        refused.unlink(missing_ok=True)
+
+
+def keep_rejected(made: Path, final: Path) -> None:
+    """Move what a gate refused beside where the file would be, if there is such a thing."""
+    if rejected(made).exists():
+        beside(rejected(final)).unlink(missing_ok=True)
+        if beside(rejected(made)).exists():
+            os.replace(beside(rejected(made)), beside(rejected(final)))
+        os.replace(rejected(made), rejected(final))
 
 
 def with_artifacts(manifest: Manifest, added: Iterable[Artifact]) -> Manifest:

@@ -65,6 +65,12 @@ def layer_of(name: str, scopes: Mapping[str, str]) -> str | None:
     return None
 
 
+def layer_in(text: str, scopes: Mapping[str, str]) -> str | None:
+    """Path of the innermost layer whose operators (or tensors) a text names."""
+    found = [scope for scope in scopes if f"{scope}/" in text]
+    return scopes[max(found, key=len)] if found else None
+
+
 def label(model: ir.Model, scopes: Mapping[str, str]) -> None:
     """Write its layer into every node's metadata, as far as it can be told."""
     nodes = list(model.graph.all_nodes())

@@ -15,7 +15,7 @@ import numpy as np
 from keronyx.export import signature
 from keronyx.export.layers import Scopes, scopes_of
 from keronyx.export.substitutions import substituted
-from keronyx.types import Array, TensorSpec
+from keronyx.types import TensorSpec
 
 LIFT_BYTES = 65536
 """Kernels of at least this size stay out of the graph during conversion."""
@@ -25,12 +25,12 @@ KERNELS = frozenset({"kernel", "depthwise_kernel", "pointwise_kernel", "embeddin
 moves transposes through constants only. It moves none through PReLU slopes (`alpha`) large enough to be one a pixel."""
 
 
-def trace_lifted(model: Any, inputs: Sequence[TensorSpec]) -> tuple[Any, dict[str, Array], Scopes]:
+def trace_lifted(model: Any, inputs: Sequence[TensorSpec]) -> tuple[Any, dict[str, Any], Scopes]:
     """Trace the model under all substitutions.
 
     Returns:
-        The ConcreteFunction of flat inputs followed by the lifted kernels; those by name (`weight_0`, ...); and the
-        scopes that say which operator belongs to which layer.
+        The ConcreteFunction of flat inputs followed by the lifted kernels; their Keras variables by name
+        (`weight_0`, ...), whose values are not copied; and the scopes that say which operator belongs to which layer.
     """
     import keras
     import tensorflow as tf
@@ -41,7 +41,7 @@ def trace_lifted(model: Any, inputs: Sequence[TensorSpec]) -> tuple[Any, dict[st
     lifted = [v for v in model.variables if v.name in KERNELS and _bytes(v) >= LIFT_BYTES and id(v) not in recurrent]
     names = {id(variable): f"weight_{i}" for i, variable in enumerate(lifted)}
 
-    values = {id(v): v.numpy() for v in model.variables}
+    values = {id(v): v.numpy() for v in model.variables if id(v) not in names}
 
     def value_of(variable: Any, given: dict[str, Any]) -> Any:
         name = names.get(id(variable))
@@ -61,7 +61,7 @@ def trace_lifted(model: Any, inputs: Sequence[TensorSpec]) -> tuple[Any, dict[st
     with substituted(), scopes_of(model) as scopes:
         traced = tf.function(call, autograph=False)
         function = traced.get_concrete_function(*signature.tensor_specs(inputs), *weight_specs)
-    return function, {names[id(v)]: values[id(v)] for v in lifted}, scopes
+    return function, {names[id(v)]: v for v in lifted}, scopes
 
 
 def _bytes(variable: Any) -> int:

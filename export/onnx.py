@@ -20,13 +20,15 @@ from keronyx.errors import ExportError
 from keronyx.export import signature
 from keronyx.export.dims import NOTHING, Asked, input_dims, output_dims
 from keronyx.export.fold import fold_batchnorm
-from keronyx.export.layers import Scopes, label, layer_of
+from keronyx.export.gates import contract, structure
+from keronyx.export.gates.contract import read_signature as read_signature
+from keronyx.export.layers import Scopes, label, layer_in, layer_of
 from keronyx.export.lifting import trace_lifted
 from keronyx.export.operators import handlers
 from keronyx.export.rewrite import rewrite
 from keronyx.export.rewrite.fold_constants import fold_constants
 from keronyx.process import one_line
-from keronyx.types import Array, ModelSpec, TensorSpec
+from keronyx.types import ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -76,7 +78,7 @@ def converted(model: Any, spec: ModelSpec, asked: Asked = NOTHING) -> tuple[ir.M
         evidence = [f"{folded} BatchNorm folded"] if folded else []
     else:
         function, weights, evidence = signature.trace_saved_model(model, spec.inputs), {}, []
-    proto = _tf2onnx(function)
+    proto = _tf2onnx(function, scopes)
     refuse_foreign(proto, scopes)
     _name(proto, function, spec, weights)
     _say_dims(proto, model, spec, asked)
@@ -99,39 +101,11 @@ def refuse_foreign(proto: Any, scopes: Scopes) -> None:
 
 def check(proto: Any, spec: ModelSpec) -> None:
     """Raise ExportError unless the checker, strict shape inference and the signature agree with the file."""
-    import onnx
-
-    try:
-        onnx.checker.check_model(proto, full_check=True)
-    except Exception as error:
-        raise ExportError(f"the ONNX checker refuses the converted model: {one_line(error)}") from error
-    made = read_signature(proto)
-    for kind, wanted, found in (("input", spec.inputs, made[0]), ("output", spec.outputs, made[1])):
-        if [(t.name, t.dtype, t.shape) for t in wanted] != [(t.name, t.dtype, t.shape) for t in found]:
-            raise ExportError(f"the ONNX {kind}s are {_brief(found)}, the model's {_brief(wanted)}")
+    if refusal := structure.refusal(proto) or contract.refusal(proto, spec):
+        raise ExportError(str(refusal))
 
 
-def read_signature(proto: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs of an ONNX model (initializers are not inputs)."""
-    import onnx
-
-    initializers = {tensor.name for tensor in proto.graph.initializer}
-
-    def specs(values: Any) -> tuple[TensorSpec, ...]:
-        return tuple(
-            TensorSpec(
-                value.name,
-                tuple(d.dim_value if d.HasField("dim_value") else None for d in value.type.tensor_type.shape.dim),
-                str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)),
-            )
-            for value in values
-            if value.name not in initializers
-        )
-
-    return specs(proto.graph.input), specs(proto.graph.output)
-
-
-def _tf2onnx(function: Any) -> Any:
+def _tf2onnx(function: Any, scopes: Scopes) -> Any:
     """ConcreteFunction -> ModelProto. An operator without a conversion raises, where tf2onnx's own entry points carry
     on and write a file that cannot run."""
     import tensorflow as tf
@@ -139,8 +113,9 @@ def _tf2onnx(function: Any) -> Any:
     from tf2onnx.tfonnx import process_tf_graph
 
     inputs, outputs = _tensor_names(_arguments(function)), _tensor_names(function.outputs)
+    failures = _Failures()
     try:
-        with tf.device("/cpu:0"):
+        with tf.device("/cpu:0"), failures:
             frozen = tf_loader.from_function(function, inputs, outputs)
             with tf.Graph().as_default() as graph:
                 tf.import_graph_def(frozen, name="")
@@ -154,7 +129,28 @@ def _tf2onnx(function: Any) -> Any:
                 )
             return _optimized(converted).make_model("keronyx")
     except Exception as error:
-        raise ExportError(f"tf2onnx cannot convert this model: {one_line(error)}") from error
+        layer = next((found for name in failures.nodes if (found := layer_of(name, scopes))), None)
+        layer = layer or layer_in(str(error), scopes)
+        where = f" (layer {layer})" if layer else ""
+        raise ExportError(f"tf2onnx cannot convert this model: {one_line(error)}{where}") from error
+
+
+class _Failures(logging.Handler):
+    """Collects the names of the nodes tf2onnx could not convert, which it only logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.nodes: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if str(record.msg).startswith("Failed to convert node") and isinstance(record.args, tuple):
+            self.nodes.append(str(record.args[0]))
+
+    def __enter__(self) -> None:
+        logging.getLogger("tf2onnx").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("tf2onnx").removeHandler(self)
 
 
 def _optimized(converted: Any) -> Any:
@@ -169,7 +165,7 @@ def _optimized(converted: Any) -> Any:
         return optimize_graph(untouched, catch_errors=True)
 
 
-def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Array]) -> None:
+def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Any]) -> None:
     """Give inputs and outputs the model's names and order, and turn the lifted placeholders into initializers."""
     import onnx
 
@@ -180,7 +176,7 @@ def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Array])
     produced = {name: tensor.name for name, tensor in zip(_tensor_names(function.outputs), spec.outputs, strict=True)}
     _rename(graph, renamed | produced)
     for name, weight in lifted.items():
-        graph.initializer.append(onnx.numpy_helper.from_array(weights[weight], name))
+        graph.initializer.append(onnx.numpy_helper.from_array(weights[weight].numpy(), name))
     del graph.input[:], graph.output[:], graph.value_info[:]
     graph.name = re.sub(r"\W", "_", spec.name)
     proto.producer_name = "keronyx"
@@ -268,10 +264,6 @@ def _value_info(tensor: TensorSpec, dims: Sequence[int | str | None]) -> Any:
 
 def _tensor_names(tensors: Sequence[Any]) -> list[str]:
     return [tensor.name for tensor in tensors]
-
-
-def _brief(tensors: Sequence[TensorSpec]) -> str:
-    return ", ".join(f"{t.name} {t.dtype}{list(t.shape)}" for t in tensors)
 
 
 def _quiet_tf2onnx() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from keronyx.errors import ExportError, SourceError, UntrustedModelError, UnwritableError, WorkerError
-from keronyx.export import convert, lock
+from keronyx.export import convert, finish, lock
 from keronyx.export import folder as folders
 from keronyx.export.convert import complete, export
 from keronyx.export.source import Source, identify
@@ -52,9 +52,52 @@ def write(order):
     path.write_text("the whole of " + kind)
     artifact = {"kind": kind, "path": path.name, "bytes": len("the whole of " + kind), "sha256": "", "seconds": 1.0,
                 "peak_mib": 2.0, "evidence": ["made"]}
-    return {"artifact": artifact, "macs": 7 if kind == "onnx" else None}
+    return {"artifact": artifact}
 
-serve({"load": load, "write": write})
+def convert(order):
+    write({"kind": "onnx", "path": order["folder"] + "/raw.onnx"})
+    return {"precision": "float32", "evidence": ["made"], "seconds": 1.0, "answers_s": 0.5, "cpu_s": 0.7,
+            "peak_mib": 2.0}
+
+def round_answers(order):
+    note("round")
+    return {}
+
+def probe(order):
+    note("probe")
+    return {"spec": {}, "indices": [], "names": []}
+
+serve({"load": load, "write": write, "convert": convert, "round": round_answers, "probe": probe})
+'''
+
+FAKE_FINISHING = '''
+"""Stands in for the second process: takes the raw graph as it is, or misbehaves as the environment says."""
+import os, signal
+from pathlib import Path
+from keronyx.process import serve
+
+calls = []
+
+def finish(order):
+    calls.append(order)
+    folder, trouble = Path(order["folder"]), os.environ.get("TROUBLE", "")
+    if trouble == "crashes" or (trouble == "crashes with passes" and not order["skip"]):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    refusal = None
+    if trouble == "refused" or (trouble == "refused at first" and len(calls) == 1):
+        refusal = {"gate": "numeric", "said": "y is off", "layer": "", "trial": 1}
+        (folder / (order["name"] + ".rejected")).write_text("a refused model")
+    (folder / order["name"]).write_bytes((folder / "raw.onnx").read_bytes())
+    if trouble == "much data":
+        (folder / (order["name"] + ".data")).write_text("much")
+    return {"refusal": refusal, "evidence": ["finished"], "macs": 7, "seconds": 0.25, "gates_s": 0.5, "cpu_s": 0.1,
+            "peak_mib": 3.0}
+
+def reject(order):
+    (Path(order["folder"]) / (order["name"] + ".rejected")).write_text("the raw graph")
+    return {}
+
+serve({"finish": finish, "reject": reject})
 '''
 
 
@@ -64,7 +107,9 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "fake_conversion.py").write_text(FAKE_CHILD)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "modules"))
+    (tmp_path / "modules" / "fake_finishing.py").write_text(FAKE_FINISHING)
     monkeypatch.setattr(convert, "CHILD", "fake_conversion")
+    monkeypatch.setattr(finish, "FINISHING", "fake_finishing")
     monkeypatch.setattr(lock, "lock_path", lambda: tmp_path / "lock")
     (tmp_path / "model.h5").write_bytes(b"content one")
     return Source("h5", "model.h5", "fake", str(tmp_path / "model.h5"))
@@ -270,6 +315,74 @@ def test_a_folder_whose_model_was_changed_is_not_completed(source: Source) -> No
         complete(made.folder, ["litert"])
     with pytest.raises(SourceError, match="no complete export folder"):
         complete(made.folder.parent, ["litert"])
+
+
+# --- what the second process says -------------------------------------------------------------------------------------
+
+
+def test_an_onnx_file_counts_both_processes(source: Source) -> None:
+    artifact = export(source, ["onnx"]).manifest.artifact("onnx")
+    assert artifact is not None
+    assert (artifact.seconds, artifact.peak_mib) == (1.25, 3.0)
+    assert artifact.evidence == ("finished", "made", "conversion 0.8 s of CPU", "gates 1.0 s")
+    assert artifact.sha256 == convert.hash_path(Path(export(source, ["onnx"]).folder / "model.onnx"))
+
+
+def test_a_refused_file_is_kept_under_another_name_until_a_later_one_passes(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TROUBLE", "refused")
+    made = export(source, ["onnx", "frozen"])
+    assert made.failed["onnx"].message == "the numeric gate refuses the ONNX file: y is off"
+    assert isinstance(made.failed["onnx"], ExportError) and ".rejected" in made.failed["onnx"].remedy
+    assert _orders() == ["load", "keras", "onnx", "round", "probe", "frozen"]
+    assert set(_files(made.folder)) == {"model.keras", "model.onnx.rejected", "frozen.pb"}
+    monkeypatch.delenv("TROUBLE")
+    assert set(_files(export(source, ["onnx"]).folder)) == {"model.keras", "model.onnx", "frozen.pb"}
+
+
+def test_a_model_that_multiplies_rounding_is_judged_again_knowing_that(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TROUBLE", "refused at first")
+    made = export(source, ["onnx"])
+    assert not made.failed and _orders() == ["load", "keras", "onnx", "round"]
+    artifact = made.manifest.artifact("onnx")
+    assert artifact is not None and "gates 1.5 s" in artifact.evidence
+
+
+def test_onnx_runtime_crashing_with_the_graph_passes_costs_the_passes(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TROUBLE", "crashes with passes")
+    artifact = export(source, ["onnx"]).manifest.artifact("onnx")
+    assert artifact is not None
+    assert any(said.startswith("DroppedPass all of them") and "SIGSEGV" in said for said in artifact.evidence)
+
+
+def test_onnx_runtime_crashing_always_refuses_the_file(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TROUBLE", "crashes")
+    made = export(source, ["onnx"])
+    assert "the structure gate refuses" in made.failed["onnx"].message and "SIGSEGV" in made.failed["onnx"].message
+    assert _files(made.folder)["model.onnx.rejected"] == "the raw graph"
+
+
+def test_weights_in_a_file_of_their_own_are_part_of_the_artifact(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TROUBLE", "much data")
+    made = export(source, ["onnx"])
+    artifact = made.manifest.artifact("onnx")
+    assert artifact is not None
+    assert artifact.bytes == len("the whole of onnx") + len("much")
+    assert artifact.sha256 != convert.hash_path(made.folder / "model.onnx")
+    export(source, ["onnx"])
+    assert _orders() == ["load", "keras", "onnx"]
+    (made.folder / "model.onnx.data").unlink()
+    monkeypatch.delenv("TROUBLE")
+    export(source, ["onnx"])
+    assert _orders() == ["load", "keras", "onnx", "load", "onnx"]
+    assert set(_files(made.folder)) == {"model.keras", "model.onnx"}
 
 
 # --- the real thing ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,156 @@
+"""Parent side of a conversion to ONNX: the graph comes out of one process, the gates are in another.
+
+In the end there is a file, or the reason why not, with the layer it is about where that can be found out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from keronyx.errors import ExportError, KeronyxError, WorkerError, WorkerMemoryError, WorkerTimeoutError
+from keronyx.export.gates import Refusal
+from keronyx.export.onnx_files import beside
+from keronyx.export.source import hash_path
+from keronyx.process import Child, Message
+from keronyx.types import Artifact, ModelSpec
+
+FINISHING = "keronyx.export.finishing"
+ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1"}
+
+PROBES = 8
+"""Most probes for the layer that goes wrong."""
+
+
+@dataclass
+class Finish:
+    """One conversion to ONNX. `converter` is the child with the model, `folder` where both processes work."""
+
+    converter: Child
+    folder: Path
+    name: str
+    spec: ModelSpec
+    opset: int
+    timeout_s: float
+    progress: Callable[[str], None]
+    child: Child | None = None
+    answers: list[Message] = field(default_factory=list)
+
+    def run(self) -> tuple[Artifact, int | None]:
+        """Write the file into the folder. Returns what it is and its multiply-accumulates, if they are known.
+
+        Raises:
+            ExportError: it cannot be converted, or a gate refuses it: then the file's name ends with `.rejected`.
+        """
+        raw = self.converter.ask("convert", self.timeout_s, folder=str(self.folder))
+        self.progress("checking the ONNX file against Keras")
+        try:
+            done = self._finished(str(raw["precision"]))
+            refusal = Refusal(**done["refusal"]) if done["refusal"] else None
+            if refusal is not None and refusal.gate == "numeric":
+                # once more, knowing what rounding alone does to this model
+                self.converter.ask("round", self.timeout_s, folder=str(self.folder), precision=raw["precision"])
+                done = self._finished(str(raw["precision"]))
+                refusal = Refusal(**done["refusal"]) if done["refusal"] else None
+            if refusal is not None:
+                raise self._refused(refusal, str(raw["precision"]))
+        finally:
+            self.close()
+        return self._artifact(raw, done), done["macs"]
+
+    def _artifact(self, raw: Message, done: Message) -> Artifact:
+        path = self.folder / self.name
+        gates_s = raw["answers_s"] + sum(answer["gates_s"] for answer in self.answers)
+        cpu_s = raw["cpu_s"] + done["cpu_s"]
+        evidence = (*done["evidence"], *raw["evidence"], f"conversion {cpu_s:.1f} s of CPU", f"gates {gates_s:.1f} s")
+        return Artifact(
+            "onnx",
+            self.name,
+            size(path),
+            digest(path),
+            raw["seconds"] + done["seconds"],
+            max(raw["peak_mib"], *(answer["peak_mib"] for answer in self.answers)),
+            evidence,
+        )
+
+    def _finished(self, precision: str) -> Message:
+        """What the second process says; where it crashes, once more without any graph pass."""
+        terms: dict[str, Any] = {
+            "folder": str(self.folder),
+            "name": self.name,
+            "spec": asdict(self.spec),
+            "opset": self.opset,
+            "precision": precision,
+        }
+        try:
+            answer = self._ask("finish", skip=[], **terms)
+        except (WorkerTimeoutError, WorkerMemoryError):
+            raise
+        except WorkerError as crash:
+            try:
+                answer = self._ask("finish", skip=["*"], **terms)
+            except WorkerError as error:
+                self._ask("reject", folder=str(self.folder), name=self.name)
+                raise ExportError(f"the structure gate refuses the ONNX file: {error.message}") from error
+            answer["evidence"].append(f"DroppedPass all of them: {crash.message}")
+        self.answers.append(answer)
+        return answer
+
+    def _ask(self, order: str, **arguments: Any) -> Message:
+        if self.child is None or not self.child.alive:
+            self.close()
+            self.child = Child(FINISHING, ENVIRONMENT, title="ONNX Runtime, checking the file,")
+            self.child.wait_ready(self.timeout_s)
+        return self.child.ask(order, self.timeout_s, **arguments)
+
+    def _refused(self, refusal: Refusal, precision: str) -> ExportError:
+        if refusal.gate == "numeric" and not refusal.layer:
+            self.progress("looking for the layer that goes wrong")
+            try:
+                refusal = Refusal(refusal.gate, refusal.said, self._guilty(refusal.trial, precision))
+            except KeronyxError as error:
+                return ExportError(f"{refusal}; which layer it is cannot be found out: {error.message}", REMEDY)
+        return ExportError(str(refusal), REMEDY)
+
+    def _guilty(self, trial: int, precision: str) -> str:
+        """The first layer whose output is not Keras', of a functional or sequential model; empty if it is none."""
+        after, upto, name = -1, None, ""
+        for _ in range(PROBES):
+            place: dict[str, Any] = {"folder": str(self.folder), "after": after, "upto": upto}
+            made = self.converter.ask("probe", self.timeout_s, trial=trial, **place)
+            indices = made["indices"]
+            if not indices:
+                return name
+            departs = self._ask("departs", folder=str(self.folder), spec=made["spec"], precision=precision)["departs"]
+            if True not in departs:
+                return name
+            first = departs.index(True)
+            after, upto, name = indices[first - 1] if first else after, indices[first], made["names"][first]
+            if upto - after <= 1:
+                return str(name)
+            upto -= 1  # it does depart: look only between
+        return str(name)
+
+    def close(self) -> None:
+        if self.child is not None:
+            self.child.close()
+        self.child = None
+
+
+REMEDY = "the refused file is kept beside, its name ends with .rejected"
+
+
+def size(path: Path) -> int:
+    """Bytes of an ONNX file, with the weights beside it if they are in a file of their own."""
+    data = beside(path)
+    return path.stat().st_size + (data.stat().st_size if data.is_file() else 0)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the same."""
+    hashed = hashlib.sha256()
+    found = hash_path(path, hashed)
+    return hash_path(beside(path), hashed) if beside(path).is_file() else found

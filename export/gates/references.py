@@ -1,0 +1,139 @@
+"""In the conversion's process: what Keras answers to the trials, exactly and with its weights moved by rounding."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from keronyx.errors import ExportError
+from keronyx.export import dims, signature
+from keronyx.export.dims import Asked
+from keronyx.export.gates import trials
+from keronyx.export.gates.trials import Trial
+from keronyx.process import one_line
+from keronyx.types import Array, ModelSpec
+
+ATTEMPTS = ((96, 4), (96, 2), (224, 4), (32, 4))
+"""Length of dimensions left open and size of unknown vocabularies that trials are drawn for, until Keras takes them."""
+
+PRECISIONS = ("float64", "float32", "float16", "bfloat16")
+"""From the finest to the coarsest."""
+
+EPSILON = {"float64": 2.0**-23, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""What rounding moves a weight by, relatively: one unit in the last place."""
+
+
+def tried(model: Any, spec: ModelSpec, asked: Asked) -> list[Trial]:
+    """Trials with the answers of a `keras.Model` or a loaded SavedModel. Raises ExportError when it takes none."""
+    known = trials.limits(model) if _is_keras(model) else {}
+    names = dims.input_dims(spec.inputs, asked)
+    problem: Exception | None = None
+    for length, small in ATTEMPTS:
+        drawn = trials.draw(spec.inputs, known, length, small, names)
+        try:
+            return [Trial(trial.kind, trial.inputs, answers(model, spec, trial.inputs)) for trial in drawn]
+        except Exception as error:
+            problem = problem or error
+    assert problem is not None
+    raise ExportError(
+        f"Keras gives no answers to compare with: {one_line(problem)}",
+        "the model may take only certain values; say sizes with --shape",
+    ) from problem
+
+
+def answers(model: Any, spec: ModelSpec, inputs: Sequence[Array]) -> list[Array]:
+    """One call, eagerly; outputs in the spec's order."""
+    import tensorflow as tf
+
+    tensors = [
+        tf.constant(array, tf.string if tensor.dtype == "string" else tensor.dtype)
+        for tensor, array in zip(spec.inputs, inputs, strict=True)
+    ]
+    if _is_keras(model):
+        made = signature.flat_outputs(model(signature.structured_inputs(model, tensors), training=False))
+    else:
+        named = dict(zip((tensor.name for tensor in spec.inputs), tensors, strict=True))
+        outputs = signature.saved_signature(model)(**named)
+        made = [outputs[key] for key in sorted(outputs)]
+    return [_text(np.asarray(tensor)) for tensor in made]
+
+
+def rounded(model: Any, spec: ModelSpec, asked_trials: Sequence[Trial], precision: str) -> list[Trial]:
+    """The same trials, answered with every weight and every input moved by about one unit in the last place."""
+    epsilon = EPSILON[precision]
+    moved = []
+    with _moved(variables(model), epsilon):
+        for trial in asked_trials:
+            inputs = [_jittered(array, epsilon, np.random.default_rng(7)) for array in trial.inputs]
+            moved.append(Trial(trial.kind, trial.inputs, answers(model, spec, inputs)))
+    return moved
+
+
+def precision(model: Any) -> str:
+    """The coarsest floating-point precision the model computes in."""
+    if _is_keras(model):
+        found = {str(layer.compute_dtype) for layer in model._flatten_layers()}
+    else:
+        graph = signature.saved_signature(model).graph
+        found = {tensor.dtype.name for operation in graph.get_operations() for tensor in operation.outputs}
+    return next((one for one in reversed(PRECISIONS) if one in found), "float32")
+
+
+def odd_weights(model: Any) -> list[str]:
+    """Paths of weights that hold NaN or Inf."""
+    found = []
+    for variable in variables(model):
+        values = _floats(variable)
+        if values is not None and not math.isfinite(float(values.sum(dtype=np.float64))):
+            found.append(str(getattr(variable, "path", variable.name)))
+    return found
+
+
+def variables(model: Any) -> list[Any]:
+    """All weights of a `keras.Model` or of a SavedModel's signature."""
+    return list(model.variables if _is_keras(model) else signature.saved_signature(model).variables)
+
+
+@contextmanager
+def _moved(weights: Sequence[Any], epsilon: float) -> Iterator[None]:
+    kept = []
+    random = np.random.default_rng(5)
+    for variable in weights:
+        values = _floats(variable)
+        if values is not None:
+            kept.append((variable, values))
+            variable.assign(_jittered(values, epsilon, random))
+    try:
+        yield
+    finally:
+        for variable, values in kept:
+            variable.assign(values)
+
+
+def _jittered(values: Array, epsilon: float, random: np.random.Generator) -> Array:
+    if values.dtype.kind != "f":
+        return values
+    signs = random.integers(0, 2, values.shape, np.int8) * 2.0 - 1.0
+    return np.asarray(values * (1 + epsilon * signs), values.dtype)
+
+
+def _floats(variable: Any) -> Array | None:
+    values = np.asarray(variable.numpy())
+    return values if values.dtype.kind == "f" else None
+
+
+def _text(array: Array) -> Array:
+    """Bytes objects as numpy's own text, which a file can hold without pickling."""
+    if array.dtype.kind != "O":
+        return array
+    return np.array([value.decode() for value in array.reshape(-1)], str).reshape(array.shape)
+
+
+def _is_keras(model: Any) -> bool:
+    import keras
+
+    return isinstance(model, keras.Model)
