@@ -170,7 +170,7 @@ class _Move:
             body = onnx.FunctionProto.FromString(said)
         given = dict(zip([*body.input, *body.output], [*node.input, *node.output], strict=False))
         made = []
-        for part in (_copy(part) for part in body.node):
+        for part in body.node:
             part.name = f"{node.name or node.output[0]}/{part.output[0]}"
             part.input[:] = [given.get(name, f"{node.output[0]}/{name}") if name else "" for name in part.input]
             part.output[:] = [given.get(name) or f"{node.output[0]}/{name}" for name in part.output]

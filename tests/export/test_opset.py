@@ -168,6 +168,21 @@ def test_a_refusal_inside_a_branch_is_named_and_changes_nothing() -> None:
     assert made.SerializeToString(deterministic=True) == before
 
 
+def test_an_input_that_is_left_out_needs_no_place() -> None:
+    made = model("one (float[2] x) => (float[4] y) <int64[2] ends = {1, 1}> { y = Pad (x, ends) }")
+    made.graph.node[0].input.extend(["", ""])
+    changed = at_opset(made, 17)
+    assert list(changed.graph.node[0].input) == ["x", "ends"]
+    assert answers(changed, x=np.ones(2, np.float32))[0].tolist() == [0, 1, 1, 0]
+
+
+def test_an_operator_is_written_out_each_time_it_occurs() -> None:
+    text = "two (float[3] x) => (float[3] y) { a = Mish (x) y = Mish (a) }"
+    x = np.linspace(-1, 1, 3, dtype=np.float32)
+    expected = answers(model(text), x=x)[0]
+    np.testing.assert_allclose(answers(at_opset(model(text), 15), x=x)[0], expected, rtol=1e-5)
+
+
 def test_operators_of_other_domains_stay() -> None:
     made = model('other (float[2] x) => (float[2] y) { y = com.example.Own <kind = "a"> (x) }')
     node = made.graph.node[0]

@@ -193,6 +193,14 @@ def test_what_the_builder_refuses_is_told_by_keras_layer(
     assert [(one["layer"], one["why"]) for one in answer["refused"]] == [(layer, why)]
 
 
+def test_each_engine_is_refused_for_its_own_reason(library: Any, saved: Any) -> None:
+    library(build_says="Error Code 1: Some (first)")
+    tensorrt_child.parse({"path": str(saved(CONVOLUTION))})
+    tensorrt_child._Parsed.logger.log("error", "Error Code 1: Some (an older one)")
+    answer = tensorrt_child.build({"capability": "8.6", "shapes": {}})
+    assert [one["why"] for one in answer["refused"]] == ["first"]
+
+
 def test_a_library_that_is_not_there_names_its_extra(monkeypatch: pytest.MonkeyPatch, saved: Any) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt_rtx_libs", None)
     with pytest.raises(UnavailableError, match="TensorRT-RTX is not installed") as missing:

@@ -36,6 +36,8 @@ CONSTANTS = (
         ("y = Exp (n)", "not supported for int64"),
         ("y = Where (b, x, x)", ""),
         ("y = Where (b, b, b)", ""),
+        ("y = Where (b, u, u)", "not supported for uint8"),
+        ("i = Cast <to = 6> (x) y = Exp (i)", "not supported for int32"),
         ("y = And (b, b)", ""),
         ("y = Equal (b, b)", "not supported for bool"),
         ("y = Add (u, u)", "not supported for uint8"),
