@@ -32,6 +32,7 @@ def passes() -> tuple[ir.passes.InPlacePass, ...]:
     from keronyx.export.rewrite.fold_batchnorm import FoldBatchNormalization
     from keronyx.export.rewrite.fuse_prelu import FusePRelu
     from keronyx.export.rewrite.keep_layout import KeepLayout
+    from keronyx.export.rewrite.layer_normalization import FuseLayerNormalization
     from keronyx.export.rewrite.max_for_prelu import MaxForPRelu
     from keronyx.export.rewrite.pooling_pads import PoolingPads
     from keronyx.export.rewrite.sink_squeeze import SinkSqueeze
@@ -40,6 +41,7 @@ def passes() -> tuple[ir.passes.InPlacePass, ...]:
     return (
         SinkSqueeze(),
         DropNoOps(),
+        FuseLayerNormalization(),
         KeepLayout(),
         FusePRelu(),
         MulAddToBatchNormalization(),
