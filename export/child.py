@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from keronyx.errors import ExportError, KeronyxError, UnwritableError, UsageError
+from keronyx.export import saved_model
 from keronyx.export.dims import NOTHING, Asked
 from keronyx.export.gates.trials import Trial
 from keronyx.export.onnx_files import ANSWERS, RAW, ROUNDED, save_raw
@@ -81,7 +81,7 @@ def _make(kind: str, path: Path, order: Message) -> tuple[str, ...]:
     if kind == "keras":
         return _save_keras(path)
     if kind == "saved_model":
-        shutil.copytree(order["target"], path)
+        saved_model.copy(Path(order["target"]), path)
         return ()
     if kind == "frozen":
         from keronyx.export import frozen

@@ -18,6 +18,7 @@ from keronyx.export.onnx import OPSET
 from keronyx.export.source import Source, hash_path
 from keronyx.process import Child
 from keronyx.types import Artifact, ModelSpec, TensorSpec
+from keronyx.unsafe import refuse_unsafe_keras_file
 
 CHILD = "keronyx.export.child"
 ENVIRONMENT = {
@@ -141,6 +142,8 @@ def complete(
             f"{folder} needs the custom classes of {manifest.custom_objects}",
             f"if that module is yours, add --custom-objects {manifest.custom_objects}",
         )
+    if model.kind == "keras" and not trust:
+        refuse_unsafe_keras_file(folder / model.path)  # rows load it too, and check no more than Keras does
     source = Source(
         kind=model.kind,
         text=manifest.spec.source,

@@ -21,7 +21,7 @@ from keronyx.export import substitute_layer
 from keronyx.export.legacy import config as legacy_config
 from keronyx.export.legacy import weights as legacy_weights
 from keronyx.process import one_line
-from keronyx.unsafe import refuse_unsafe_config
+from keronyx.unsafe import refuse_unsafe_config, untrained
 
 if TYPE_CHECKING:
     from keronyx.export.source import Source
@@ -30,7 +30,7 @@ SAID = 100_000
 """Characters of an error of Keras that are looked at: it quotes configurations before it comes to the point."""
 
 LISTED = re.compile(r"Example error message for object <(\w+) name=(.+?), built=\w+>: (.*?)(?: List of objects|$)")
-MISSING = re.compile(r"Could not locate (?:class|function) '?([\w>]+)'?|Unknown (?:layer|object)[^\w]*([\w>]+)")
+MISSING = re.compile(r"Could not locate (?:class|function) '?([\w>]+)'?|Unknown (?:layer|object): '([\w>]+)'")
 
 
 def load_file(source: Source) -> Any:
@@ -44,7 +44,7 @@ def load_file(source: Source) -> Any:
     path = Path(source.target)
     stored = stored_files.read(source.kind, path)
     substitutes = [(name, what) for name, what in source.substitutes]
-    config = substitute_layer.substitute(stored.config, substitutes, path.name, source.trust)
+    config = substitute_layer.substitute(untrained(stored.config), substitutes, path.name, source.trust)
     if not source.trust:
         refuse_unsafe_config(config, path.name)
     objects = import_custom_objects(source.custom_objects)
@@ -120,6 +120,7 @@ def _reason(said: str) -> str:
     """What Keras says, without whole configurations and lists: the layer, and what is wrong with it."""
     if match := LISTED.search(said):
         return f"layer {match[2]!r} ({match[1]}): {match[3]}"[:300]
+    said = re.sub(r"\{\{.*?\}\} ?", "", said)
     before, nested, reason = said.rpartition("Exception encountered: ")
     if nested and (classes := re.findall(r"<class '[\w.]*?(\w+)'> could not be deserialized", before)):
         return f"{classes[-1]}: {reason}"[:300]

@@ -18,12 +18,12 @@ from typing import Any
 
 from keronyx.custom_objects import import_module
 from keronyx.errors import KeronyxError, SourceError, UsageError
+from keronyx.export import saved_model
 from keronyx.export.dims import NOTHING, Asked
 from keronyx.export.model_file import load_file, load_weights
 from keronyx.export.substitute_layer import modules, parse
 from keronyx.export.wrap import with_inputs
 from keronyx.process import one_line
-from keronyx.unsafe import refuse_unsafe_saved_model
 
 SEED = 0
 """Seeds Keras before a model is built, so that random weights are the same every time."""
@@ -151,6 +151,8 @@ def _kind_of(path: Path) -> str:
         if (path / "saved_model.pb").is_file():
             return "saved_model"
         raise SourceError(f"{path} is a folder without saved_model.pb", "name a SavedModel folder or a .keras file")
+    if not path.is_file():
+        raise SourceError(f"{path} is neither a file nor a folder")
     try:
         with path.open("rb") as stream:
             magic = stream.read(8)
@@ -216,6 +218,8 @@ def load(source: Source, asked: Asked = NOTHING) -> Any:
         return model
     if not isinstance(model, keras.Model):
         raise SourceError(f"{source.text} gave a {type(model).__name__}, not a keras.Model")
+    if isinstance(model, keras.Sequential) and not model.layers and not model.built:
+        raise SourceError(f"{source.text} has no layers")
     whole = with_inputs(model, asked, source.text)
     if source.weights and source.kind != "json":
         load_weights(model, Path(source.weights), source.text)
@@ -224,7 +228,7 @@ def load(source: Source, asked: Asked = NOTHING) -> Any:
 
 def _load(source: Source) -> Any:
     if source.kind == "saved_model":
-        return _load_saved_model(source)
+        return saved_model.load(Path(source.target), source.text, source.trust)
     if source.kind == "applications":
         return _application(source)
     if source.kind == "callable":
@@ -264,23 +268,3 @@ def _call(source: Source) -> Any:
         raise
     except (Exception, SystemExit) as error:
         raise SourceError(f"{source.text} failed: {type(error).__name__}: {one_line(error)}") from error
-
-
-def _load_saved_model(source: Source) -> Any:
-    import tensorflow as tf
-    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-
-    try:
-        stored = SavedModel.FromString((Path(source.target) / "saved_model.pb").read_bytes())
-        if len(stored.meta_graphs) != 1:
-            raise SourceError(f"{source.text} holds {len(stored.meta_graphs)} graphs, not one (damaged?)")
-        if not source.trust:
-            refuse_unsafe_saved_model(Path(source.target), source.name)
-        loaded = tf.saved_model.load(source.target)
-    except SourceError:
-        raise
-    except Exception as error:
-        raise SourceError(f"{source.text} cannot be loaded: {one_line(error)}") from error
-    if not loaded.signatures:
-        raise SourceError(f"{source.text} has no signature", "save it with a serving_default signature")
-    return loaded

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keronyx.containers import check_archive, check_hdf5
+from keronyx.containers import MAX_CONFIG_BYTES, check_hdf5, read_archive
 from keronyx.errors import SourceError
 from keronyx.process import one_line
-
-MAX_CONFIG_BYTES = 64 * 2**20
-"""A configuration larger than this, unpacked, is no network's."""
+from keronyx.unsafe import objects
 
 TOPOLOGY = "a .json that holds one is what model.to_json() writes"
 
@@ -44,20 +41,25 @@ def read(kind: str, path: Path) -> Stored:
         raise
     except (Exception, RecursionError) as error:
         raise SourceError(f"{path.name} is damaged: {one_line(error)}") from error
+    _refuse_twins(stored.config, path.name)
     if not isinstance(stored.config, dict) or "class_name" not in stored.config or "config" not in stored.config:
         raise SourceError(f"{path.name} holds no model's configuration", TOPOLOGY if kind == "json" else "")
     return stored
 
 
+def _refuse_twins(config: Any, name: str) -> None:
+    """Raise SourceError when two layers of one model share a name: they would be taken for each other."""
+    for item, _ in objects(config, name):
+        layers = item.get("layers")
+        inner = [layer.get("config") for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
+        names = [str(layer["name"]) for layer in inner if isinstance(layer, dict) and "name" in layer]
+        if twins := [layer for layer in names if names.count(layer) > 1]:
+            raise SourceError(f"{name} cannot be loaded: two layers are called {twins[0]!r}")
+
+
 def _archive(path: Path) -> Stored:
-    with zipfile.ZipFile(path) as archive:
-        size = archive.getinfo("config.json").file_size
-        if size > MAX_CONFIG_BYTES:
-            raise SourceError(f"{path.name} is damaged: its config.json unpacks to {size:,} bytes")
-        check_archive(archive, path)
-        config = json.loads(archive.read("config.json"))
-        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
-    return Stored(config, _version(metadata.get("keras_version") if isinstance(metadata, dict) else None))
+    config, metadata = read_archive(path)
+    return Stored(config, _version(metadata.get("keras_version")))
 
 
 def _hdf5(path: Path) -> Stored:
@@ -69,7 +71,9 @@ def _hdf5(path: Path) -> Stored:
         if raw is None:
             raise SourceError(f"{path.name} holds weights only", "pass them with --weights to a network")
         config, version = json.loads(raw), file.attrs.get("keras_version")
-        if version is None and "model_weights" in file:
+        if "model_weights" not in file:
+            raise SourceError(f"{path.name} holds a network without its weights (no group model_weights)")
+        if version is None:
             version = file["model_weights"].attrs.get("keras_version")
     return Stored(config, _version(version) or (1,))
 

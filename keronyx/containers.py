@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import stat
 import zipfile
@@ -18,6 +19,27 @@ FLOOR_BYTES = 64 * 2**20
 
 MAX_EXPANSION = 100
 """Weights hardly compress: what unpacks to more than this multiple of its stored bytes is a bomb."""
+
+
+MAX_CONFIG_BYTES = 64 * 2**20
+"""A configuration larger than this, unpacked, is no network's."""
+
+
+def read_archive(path: Path) -> tuple[Any, dict[str, Any]]:
+    """A `.keras` archive's configuration and metadata, after `check_archive`.
+
+    Raises:
+        SourceError: it breaks the bounds.
+        Exception: it is damaged, in any of the ways zipfile and json have.
+    """
+    with zipfile.ZipFile(path) as archive:
+        size = archive.getinfo("config.json").file_size
+        if size > MAX_CONFIG_BYTES:
+            raise SourceError(f"{path.name} is damaged: its config.json unpacks to {size:,} bytes")
+        check_archive(archive, path)
+        config = json.loads(archive.read("config.json"))
+        metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
+    return config, metadata if isinstance(metadata, dict) else {}
 
 
 def check_archive(archive: zipfile.ZipFile, path: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from keronyx.containers import read_archive
 from keronyx.errors import SourceError, UntrustedModelError
 
 UNSAFE_OPS = frozenset(
@@ -72,6 +73,24 @@ def _nodes(graph_def: Any) -> Iterator[Any]:
         yield from function.node_def
 
 
+def refuse_unsafe_keras_file(path: Path) -> None:
+    """Check a `.keras` archive, its bounds too, before Keras opens it. Raises as `refuse_unsafe_config` does."""
+    try:
+        config, _ = read_archive(path)
+    except SourceError:
+        raise
+    except (Exception, RecursionError) as error:
+        raise SourceError(f"{path.name} is damaged: {' '.join(str(error).split())[:200]}") from error
+    refuse_unsafe_config(untrained(config), path.name)
+
+
+def untrained(config: Any) -> Any:
+    """A configuration without how it was trained, which is never read: a loss made of code harms nobody."""
+    return (
+        {key: value for key, value in config.items() if key != "compile_config"} if isinstance(config, dict) else config
+    )
+
+
 def refuse_unsafe_config(config: Any, name: str) -> None:
     """Check a model's configuration (parsed JSON) before Keras sees it; `name` is the file's.
 
@@ -93,9 +112,13 @@ def refuse_unsafe_config(config: Any, name: str) -> None:
 
 
 def carries_code(item: dict[str, Any]) -> bool:
-    """Whether an object of a configuration holds code of its own (a registered name counts by its last part)."""
-    kind = item.get("class_name")
-    return isinstance(kind, str) and kind.rpartition(">")[2] in CODE_CLASSES
+    """Whether an object of a configuration holds code of its own."""
+    return _bare(item.get("class_name")) in CODE_CLASSES
+
+
+def _bare(kind: Any) -> str:
+    """The class of `package>Class`, and of `layers.Class`, which Keras finds in the module `keras` too."""
+    return re.split(r"[.>]", kind)[-1] if isinstance(kind, str) else ""
 
 
 def objects(config: Any, name: str) -> Iterator[tuple[dict[str, Any], str]]:
@@ -127,7 +150,7 @@ def _refuse_foreign(item: dict[str, Any], owner: str, name: str) -> None:
                 "such files are made to attack who loads them: do not use it, or add --trust if you know who made it",
             )
     vocabulary = inner.get("vocabulary") if isinstance(inner, dict) else None
-    if isinstance(kind, str) and kind.rpartition(">")[2] in READS_VOCABULARY and isinstance(vocabulary, str):
+    if _bare(kind) in READS_VOCABULARY and isinstance(vocabulary, str):
         raise UntrustedModelError(
             f"{name} reads the file {vocabulary!r} (layer {owner!r})",
             "save the model with the vocabulary in it, or add --trust if you know who made it",

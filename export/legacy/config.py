@@ -62,9 +62,6 @@ def _model(config: Config, version: tuple[int, ...]) -> Config:
     names = [
         layer.get("name", layer["config"].get("name") if isinstance(layer["config"], dict) else "") for layer in layers
     ]
-    for name in names:
-        if names.count(name) > 1:
-            raise SourceError(f"two layers are called {name!r}")
     translated = {name: _layer(layer, version) for name, layer in zip(names, layers, strict=True)}
     return {
         "module": "keras.src.models.functional",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import zipfile
 
 import pytest
 
@@ -15,10 +17,11 @@ from keronyx.types import Artifact, ModelSpec, TensorSpec
 @pytest.fixture
 def folder(tmp_path):
     """A folder that looks complete; its model is never loaded."""
-    (tmp_path / "model.keras").write_bytes(b"model")
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {"layers": []}}))
     tensor = TensorSpec("x", (1, 2), "float32")
     spec = ModelSpec("m", "m.keras", (tensor,), (tensor,), 1, "ab")
-    artifact = Artifact("keras", "model.keras", 5, "00", 1.0, 1.0)
+    artifact = Artifact("keras", "model.keras", (tmp_path / "model.keras").stat().st_size, "00", 1.0, 1.0)
     manifest = folders.Manifest(folders.MANIFEST_SCHEMA, "k", 1, 18, spec, {}, (artifact,))
     folders.write(tmp_path, manifest)
     return tmp_path
@@ -46,3 +49,15 @@ def test_a_module_that_a_folder_names_is_imported_only_if_the_user_says_so(folde
         complete(folder, [])
     assert complete(folder, [], custom_objects="mine:layers").source.custom_objects == "mine:layers"
     assert complete(folder, [], trust=True).source.custom_objects == "theirs:layers"
+
+
+def test_a_model_with_code_in_a_folder_that_does_not_say_so_is_refused(folder):
+    """Its rows would load it with Keras' own word on what is safe."""
+    evil = {"class_name": "Lambda", "module": "keras.layers", "config": {"name": "evil"}}
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"class_name": "Sequential", "config": {"layers": [evil]}}))
+    (artifact,) = folders.read(folder).artifacts
+    claim(folder, artifacts=(dataclasses.replace(artifact, bytes=(folder / "model.keras").stat().st_size),))
+    with pytest.raises(UntrustedModelError, match="'evil'"):
+        complete(folder, [])
+    assert complete(folder, [], trust=True).source.trust is True
