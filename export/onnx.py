@@ -79,6 +79,7 @@ def converted(model: Any, spec: ModelSpec, asked: Asked = NOTHING) -> tuple[ir.M
     else:
         function, weights, evidence = signature.trace_saved_model(model, spec.inputs), {}, []
     proto = _tf2onnx(function, scopes)
+    _separate(proto.graph)
     refuse_foreign(proto, scopes)
     _name(proto, function, spec, weights)
     _say_dims(proto, model, spec, asked)
@@ -208,6 +209,16 @@ def _rename(graph: Any, renamed: dict[str, str]) -> None:
             _rename(inner, renamed)
     for value in [*graph.initializer, *graph.input, *graph.output, *graph.value_info]:
         value.name = new(value.name)
+
+
+def _separate(graph: Any, outer: frozenset[str] = frozenset()) -> None:
+    """Give values inside loops names of their own: a name TensorFlow uses again in a loop's body, ONNX may not."""
+    here = [*graph.input, *graph.initializer]
+    own = {value.name for value in here} | {name for node in graph.node for name in node.output}
+    _rename(graph, {name: f"{name}__in_{graph.name}" for name in own & outer})
+    for node in graph.node:
+        for inner in _subgraphs(node):
+            _separate(inner, outer | own)
 
 
 def _nodes(graph: Any) -> list[Any]:

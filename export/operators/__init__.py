@@ -15,9 +15,9 @@ Handler = Callable[[Any, Any, str, Sequence[Any]], None]
 
 def handlers() -> dict[str, Handler]:
     """TensorFlow operator -> what converts it."""
-    from keronyx.export.operators import bounds, einsum, elementwise, recurrent, resize, reverse, select
+    from keronyx.export.operators import bounds, carried, einsum, elementwise, resize, reverse, select
 
-    modules = (bounds, einsum, elementwise, recurrent, resize, reverse, select)
+    modules = (bounds, carried, einsum, elementwise, resize, reverse, select)
     return {operator: handler for module in modules for operator, handler in module.HANDLERS.items()}
 
 

@@ -1,8 +1,10 @@
-"""LSTM, GRU and SimpleRNN as one operator, not as a loop over the steps.
+"""LSTM, GRU and SimpleRNN become one ONNX node each.
 
-tf2onnx finds an LSTM in its loop only under an open batch, and a GRU or a SimpleRNN not at all. Here the layer is
-traced as TensorFlow's CudnnRNN, which has the same inputs and outputs; `operators/recurrent.py` turns that into ONNX'
-LSTM, GRU or RNN. Its weights are in ONNX' order, and what CudnnRNN cannot say stands in the operator's name.
+Keras loops over the time steps; tf2onnx only knows some loops as an LSTM and leaves the others (every GRU, every batch
+of 1, every mask) as a Loop, which ONNX Runtime runs node by node. ONNX has operators of the same maths.
+
+Masked steps keep the state and repeat the last output. To let the ONNX operator do that, steps are sorted, those that
+count first; as many are run as count, and every step gets the output of the last one that counts up to it.
 """
 
 from __future__ import annotations
@@ -11,127 +13,145 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
-
+from keronyx.export.cells import Operator, operator_of
+from keronyx.export.operators.carried import carried
 from keronyx.export.substitutions import Substitution, replaced
-from keronyx.types import Array
-
-STAND_IN = "keronyx_recurrent"
-"""How the operator's name begins: `keronyx_recurrent.GRU.Sigmoid.Tanh.after.backwards.zero` (kind, activations, where
-the reset gate acts, whether it goes backwards and whether the first state is zero)."""
-
-ACTIVATIONS = {"tanh": "Tanh", "sigmoid": "Sigmoid", "relu": "Relu"}
-"""Keras' name -> ONNX'."""
-
-ORDER = {"LSTM": (0, 3, 1, 2), "GRU": (0, 1, 2), "RNN": (0,)}
-"""ONNX' gates by their number among Keras': i o f c of i f c o, z r h as they are."""
 
 
 @contextmanager
 def _scope() -> Iterator[None]:
-    import keras
+    from keras import layers
 
     with ExitStack() as stack:
-        for kind in (keras.layers.LSTM, keras.layers.GRU, keras.layers.RNN):
-            stack.enter_context(replaced(kind, "inner_loop", _in_one(kind.inner_loop)))
+        for kind in (layers.RNN, layers.LSTM, layers.GRU):
+            stack.enter_context(replaced(kind, "inner_loop", _inner_loop(kind.inner_loop)))
         yield
 
 
-def _in_one(original: Callable[..., Any]) -> Callable[..., Any]:
+SUBSTITUTION = Substitution(
+    "recurrent", "a GRU, SimpleRNN, masked LSTM or one of a fixed batch stays a loop over its steps", _scope
+)
+
+
+def _inner_loop(original: Callable[..., Any]) -> Callable[..., Any]:
     def inner_loop(self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False) -> Any:
-        described = _described(self, sequences, mask, training)
-        if described is None:
-            return original(self, sequences, initial_state, mask, training=training)
-        name, parameters = described
-        return _call(self, name, parameters, sequences, initial_state)
+        from keras import layers, tree
+
+        mask = tree.flatten(mask)[0] if tree.is_nested(mask) else mask
+        cells = self.cell.cells if type(self.cell) is layers.StackedRNNCells else [self.cell]
+        fits = not training and _plain(sequences, mask) and _plain_states(initial_state)
+        operators = [one for cell in cells if fits and (one := operator_of(cell))]
+        if len(operators) < len(cells):
+            return original(self, sequences, initial_state, mask, training)
+        states = initial_state if len(cells) > 1 else [initial_state]
+        return _layers_of_cells(self, operators, sequences, states, mask, initial_state)
 
     return inner_loop
 
 
-def _described(layer: Any, sequences: Any, mask: Any, training: bool) -> tuple[str, Array] | None:
-    """Kind and activations of a layer that one operator can do, and its weights as one vector; None for any other."""
-    import keras
+def _plain(sequences: Any, mask: Any) -> bool:
     import tensorflow as tf
 
-    cell = layer.cell
-    kinds = {keras.layers.LSTMCell: "LSTM", keras.layers.GRUCell: "GRU", keras.layers.SimpleRNNCell: "RNN"}
-    kind = kinds.get(type(cell))
-    masks = [m for m in keras.tree.flatten(mask) if m is not None]
-    if kind is None or masks or training or layer.stateful or cell.compute_dtype != "float32":
-        return None
-    if sequences.dtype != "float32" or getattr(cell, "lora_enabled", False) or cell.variable_dtype != "float32":
-        return None
-    if sequences.shape.rank != 3 or sequences.shape[2] is None:
-        return None
-    functions = [cell.activation] if kind == "RNN" else [cell.recurrent_activation, cell.activation]
-    names = [
-        ACTIVATIONS.get(getattr(f, "__name__", "")) for f in functions if getattr(keras.activations, f.__name__, 0) is f
-    ]
-    values = [tf.get_static_value(tf.convert_to_tensor(v)) for v in (cell.kernel, cell.recurrent_kernel)]
-    bias = tf.get_static_value(tf.convert_to_tensor(cell.bias)) if cell.use_bias else 0.0
-    if None in names or any(v is None for v in (*values, bias)):
-        return None
-    reset = ["after" if cell.reset_after else "before"] if kind == "GRU" else []
-    kernel, recurrent_kernel = values
-    name = ".".join([STAND_IN, kind, *map(str, names), *reset])
-    return name, _in_order(kind, cell.units, kernel, recurrent_kernel, bias)
+    fits = tf.is_tensor(sequences) and sequences.dtype == tf.float32 and sequences.shape.rank == 3
+    return fits and (mask is None or mask.shape.rank == 2)
 
 
-def _in_order(kind: str, units: int, kernel: Array, recurrent_kernel: Array, bias: Array | float) -> Array:
-    """Keras' weights as ONNX' W (gates * units, features), R (gates * units, units) and B (2 * gates * units), flat."""
-    gates = len(ORDER[kind])
-    biases = np.zeros((2, gates * units), np.float32)
-    if np.ndim(bias) == 2:
-        biases[:] = bias
+def _plain_states(states: Any) -> bool:
+    import tensorflow as tf
+    from keras import tree
+
+    return all(tf.is_tensor(s) and s.dtype == tf.float32 and s.shape.rank == 2 for s in tree.flatten(states))
+
+
+def _layers_of_cells(
+    layer: Any, operators: list[Operator], sequences: Any, states: Any, mask: Any, structure: Any
+) -> tuple[Any, Any, Any]:
+    """What `RNN.inner_loop` returns: the last output, outputs [batch, time or 1, units], and the states."""
+    import tensorflow as tf
+    from keras import tree
+
+    backwards, x = layer.go_backwards, sequences
+    steps = None
+    if mask is not None:
+        mask = tf.cast(mask, tf.bool)
+        if backwards:
+            x, mask, backwards = tf.reverse(x, [1]), tf.reverse(mask, [1]), False
+        steps = _Steps(mask)
+        x = tf.gather(x, steps.order, batch_dims=1)
+    made: list[Any] = []
+    for operator, state in zip(operators, states, strict=True):
+        initial = tree.flatten(state)
+        x, ends = _run(operator, x, initial, steps and steps.count, backwards)
+        made += [steps.end(end, start) for end, start in zip(ends, initial, strict=True)] if steps else ends
+    last = ends[0]
+    if steps:
+        last = tf.where(steps.any, last, tf.zeros_like(last))
+        if layer.zero_output_for_mask:
+            last = tf.where(mask[:, -1:], last, tf.zeros_like(last))
+        outputs = steps.outputs(x, layer.zero_output_for_mask) if layer.return_sequences else None
     else:
-        biases[0] = bias
-
-    def ordered(values: Array) -> Array:
-        """The last axis by gate, then that axis first."""
-        by_gate = values.reshape(*values.shape[:-1], gates, units)[..., list(ORDER[kind]), :]
-        return by_gate.reshape(-1, gates * units).T
-
-    parts = [ordered(kernel), ordered(recurrent_kernel), ordered(biases[:1]), ordered(biases[1:])]
-    return np.concatenate([part.reshape(-1) for part in parts])
+        outputs = x
+    if not layer.return_sequences:
+        outputs = tf.expand_dims(last, 1)
+    elif backwards:
+        outputs = tf.reverse(x, [1])
+    return last, outputs, tree.pack_sequence_as(structure, made)
 
 
-def _call(layer: Any, name: str, parameters: Array, sequences: Any, initial_state: Any) -> Any:
-    """What Keras' own loop returns: last output, all outputs in the order they were computed, last states."""
-    import keras
+class _Steps:
+    """Where the steps that count are. `mask` [batch, time] bool."""
+
+    def __init__(self, mask: Any) -> None:
+        import tensorflow as tf
+
+        time = tf.range(tf.shape(mask)[1])
+        self.mask = mask
+        self.order = tf.argsort(tf.where(mask, time, time + tf.shape(mask)[1]), axis=1)
+        counts = tf.cast(mask, tf.int32)
+        self.count = tf.reduce_sum(counts, axis=1)
+        self.any = tf.expand_dims(self.count > 0, 1)
+        self.place = tf.cumsum(counts, axis=1) - 1  # of the last step that counts, -1 before the first
+
+    def end(self, end: Any, start: Any) -> Any:
+        """The last state, or the first where no step counts."""
+        import tensorflow as tf
+
+        return tf.where(self.any, end, start)
+
+    def outputs(self, sorted_outputs: Any, zero: bool) -> Any:
+        """Outputs [batch, time, units] in the order of time."""
+        import tensorflow as tf
+
+        spread = tf.gather(sorted_outputs, tf.maximum(self.place, 0), batch_dims=1)
+        there = self.mask if zero else self.place >= 0
+        return tf.where(tf.expand_dims(there, 2), spread, tf.zeros_like(spread))
+
+
+def _run(operator: Operator, sequences: Any, states: list[Any], count: Any, backwards: bool) -> tuple[Any, list[Any]]:
+    """Outputs [batch, time, units] in the order of time, and the states after the last step."""
     import tensorflow as tf
 
-    steps = tf.transpose(sequences, [1, 0, 2])
-    states = keras.tree.flatten(initial_state)
-    name += ".backwards" if layer.go_backwards else ""
-    name += ".zero" if all(_is_zero(state) for state in states) else ""
-    mode = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn_tanh"}[name.split(".")[1]]
-    first = [tf.expand_dims(state, 0) for state in states]
-    outputs, *last, _ = tf.raw_ops.CudnnRNN(
-        input=steps,
-        input_h=first[0],
-        input_c=first[1] if mode == "lstm" else tf.zeros([], steps.dtype),
-        params=tf.constant(parameters),
-        rnn_mode=mode,
-        is_training=False,
-        name=name,
+    batch, time, units = sequences.shape[0], sequences.shape[1], operator.units
+    zero = all(_is_zero(state) for state in states)  # as ONNX begins without being told
+    y, *ends = carried(
+        operator.name,
+        [
+            tf.transpose(sequences, [1, 0, 2]),
+            *operator.weights,
+            count,
+            *([] if zero else [tf.expand_dims(state, 0) for state in states]),
+        ],
+        [((time, 1, batch, units), tf.float32), *([((1, batch, units), tf.float32)] * len(states))],
+        direction="reverse" if backwards else "forward",
+        **operator.attributes,
     )
-    final = [tf.squeeze(state, [0]) for state in last[: len(states)]]
-    everything = tf.transpose(outputs, [1, 0, 2]) if layer.return_sequences else tf.expand_dims(final[0], 1)
-    if layer.go_backwards:
-        everything = tf.reverse(everything, [1])  # ONNX has the steps in the order of the input
-    return final[0], everything, final
+    return tf.transpose(tf.squeeze(y, 1), [1, 0, 2]), [tf.squeeze(end, 0) for end in ends]
 
 
-def _is_zero(state: Any) -> bool:
-    """Whether a first state is known to be nothing but zeros, for an open batch, too."""
+def _is_zero(tensor: Any) -> bool:
+    """Whether the tensor is known to be zeros, such as `tf.zeros` of the batch's size."""
     import tensorflow as tf
 
-    value = tf.get_static_value(state)
-    if value is None and hasattr(state, "op") and state.op.type == "Fill":
-        value = tf.get_static_value(state.op.inputs[1])
-    return value is not None and not np.any(value)
-
-
-SUBSTITUTION = Substitution(
-    "recurrent", "a GRU, SimpleRNN or LSTM of a fixed batch stays a loop over its steps", _scope
-)
+    fill = tensor.op.inputs[1] if tensor.op.type == "Fill" else tensor
+    value = tf.get_static_value(fill)
+    return value is not None and not value.any()
