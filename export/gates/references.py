@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -78,8 +77,12 @@ def precision(model: Any) -> str:
     if _is_keras(model):
         found = {str(layer.compute_dtype) for layer in model._flatten_layers()}
     else:
-        graph = signature.saved_signature(model).graph
-        found = {tensor.dtype.name for operation in graph.get_operations() for tensor in operation.outputs}
+        import tensorflow as tf
+
+        graph = signature.saved_signature(model).graph.as_graph_def()
+        nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+        types = {attribute.type for node in nodes for attribute in node.attr.values() if attribute.type}
+        found = {tf.dtypes.as_dtype(one).name for one in types}
     return next((one for one in reversed(PRECISIONS) if one in found), "float32")
 
 
@@ -88,7 +91,7 @@ def odd_weights(model: Any) -> list[str]:
     found = []
     for variable in variables(model):
         values = _floats(variable)
-        if values is not None and not math.isfinite(float(values.sum(dtype=np.float64))):
+        if values is not None and not np.isfinite(values).all():
             found.append(str(getattr(variable, "path", variable.name)))
     return found
 
