@@ -37,12 +37,14 @@ def passes() -> tuple[ir.passes.InPlacePass, ...]:
     from keronyx.export.rewrite.pooling_pads import PoolingPads
     from keronyx.export.rewrite.sink_squeeze import SinkSqueeze
     from keronyx.export.rewrite.softmax_last import SoftmaxLast
+    from keronyx.export.rewrite.transpose_first import TransposeFirst
 
     return (
         SinkSqueeze(),
         DropNoOps(),
         FuseLayerNormalization(),
         KeepLayout(),
+        TransposeFirst(),
         FusePRelu(),
         MulAddToBatchNormalization(),
         FoldBatchNormalization(),
