@@ -15,9 +15,33 @@ Handler = Callable[[Any, Any, str, Sequence[Any]], None]
 
 def handlers() -> dict[str, Handler]:
     """TensorFlow operator -> what converts it."""
-    from keronyx.export.operators import bounds, carried, einsum, elementwise, resize, reverse, select
+    from keronyx.export.operators import (
+        bounds,
+        carried,
+        division,
+        einsum,
+        elementwise,
+        fourier,
+        one_hot,
+        resize,
+        reverse,
+        select,
+        update,
+    )
 
-    modules = (bounds, carried, einsum, elementwise, resize, reverse, select)
+    modules = (
+        bounds,
+        carried,
+        division,
+        einsum,
+        elementwise,
+        fourier,
+        one_hot,
+        resize,
+        reverse,
+        select,
+        update,
+    )
     return {operator: handler for module in modules for operator, handler in module.HANDLERS.items()}
 
 

@@ -38,16 +38,20 @@ def substitutions() -> tuple[Substitution, ...]:
     from keronyx.export.substitutions import (
         argmax,
         conv_transpose,
+        counting,
+        dense,
         gelu,
         grouped_conv,
         recurrent,
         resizing,
         symbolic_sizes,
+        tables,
         upsampling,
     )
 
-    modules = (argmax, conv_transpose, gelu, grouped_conv, recurrent, resizing, symbolic_sizes, upsampling)
-    return tuple(module.SUBSTITUTION for module in modules)
+    images = (conv_transpose, grouped_conv, resizing, symbolic_sizes, upsampling)
+    others = (argmax, counting, dense, gelu, recurrent, tables)
+    return tuple(module.SUBSTITUTION for module in (*images, *others))
 
 
 @contextmanager
