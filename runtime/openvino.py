@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+from keronyx.external_data import refuse_escaping_data
 from keronyx.runtime.libraries import package_missing
 from keronyx.types import Array, Missing, Placement, Session, SessionRequest, TensorSpec
 
@@ -42,6 +44,7 @@ class OpenVinoSession:
     def __init__(self, request: SessionRequest) -> None:
         import openvino
 
+        refuse_escaping_data(Path(request.path))
         settings = {"INFERENCE_NUM_THREADS": request.threads, "INFERENCE_PRECISION_HINT": "f32"}
         self._compiled = openvino.Core().compile_model(request.path, "CPU", settings)
         self._own = threading.local()

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from keronyx.external_data import refuse_escaping_data
 from keronyx.runtime.ort_device import device_times
 from keronyx.runtime.ort_recorded import recorded
 from keronyx.types import Array, DeviceTimes, Placement, SessionRequest, TensorSpec
@@ -30,6 +31,7 @@ class OnnxRuntimeSession:
     def __init__(self, request: SessionRequest, options: Mapping[str, str] | None = None) -> None:
         self._request = request
         self._provider_options = dict(options or {})
+        refuse_escaping_data(Path(request.path))
         self._recorded = recorded(Path(request.path))
         self._session = self._open()
         self._names = [spec.name for spec in request.spec.outputs]

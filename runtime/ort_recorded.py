@@ -8,12 +8,12 @@ They stand in the file's metadata under `keronyx.session_options` as JSON, every
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from keronyx.errors import UnavailableError
+from keronyx.protobuf import fields
 
 KEY = "keronyx.session_options"
 
@@ -80,47 +80,15 @@ def metadata(path: Path) -> dict[str, str]:
     found = {}
     with path.open("rb") as file:
         end = path.stat().st_size
-        for number, start, size in _fields(file, end):
+        for number, start, size in fields(file, end):
             if number == METADATA:
                 parts = {}
-                for inner, at, length in _fields(file, start + size):
+                for inner, at, length in fields(file, start + size):
                     file.seek(at)
                     parts[inner] = file.read(length).decode(errors="replace")
                 found[parts.get(1, "")] = parts.get(2, "")
                 file.seek(start + size)
     return found
-
-
-def _fields(file: BinaryIO, end: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and size of each length-delimited field from here to `end` (protobuf's wire format)."""
-    while file.tell() < end:
-        tag = _varint(file)
-        kind = tag & 7
-        if kind == 2:
-            size = _varint(file)
-            start = file.tell()
-            if start + size > end:
-                return
-            yield tag >> 3, start, size
-            file.seek(start + size)
-        elif kind == 0:
-            _varint(file)
-        elif kind in (1, 5):
-            file.seek(8 if kind == 1 else 4, 1)
-        else:
-            return  # no protobuf: ONNX Runtime will say so
-
-
-def _varint(file: BinaryIO) -> int:
-    value = shift = 0
-    while True:
-        byte = file.read(1)
-        if not byte:
-            return value
-        value |= (byte[0] & 127) << shift
-        shift += 7
-        if byte[0] < 128 or shift > 63:
-            return value
 
 
 def _not_understood(what: str) -> UnavailableError:
