@@ -31,11 +31,12 @@ class _Loaded:
     asked: Asked = NOTHING
     spec: ModelSpec
     trials: Sequence[Trial] = ()
+    notes: Sequence[str] = ()
 
 
 def load(order: Message) -> Message:
     """Load the source. Answers with its ModelSpec."""
-    from keronyx.export import dims, signature
+    from keronyx.export import dims, signature, state
     from keronyx.export.source import load as load_source
 
     source = Source(**order["source"])
@@ -43,6 +44,7 @@ def load(order: Message) -> Message:
     image_size = (int(size[0]), int(size[1])) if size else None
     asked, leave_open = dims.parse(order.get("shapes", ())), bool(order.get("leave_open"))
     _Loaded.model, _Loaded.asked = load_source(source, asked), asked
+    _Loaded.notes = () if source.kind == "saved_model" else state.made_stateless(_Loaded.model)
     arguments = (source.name, source.text)
     try:
         if source.kind == "saved_model":
@@ -72,7 +74,9 @@ def write(order: Message) -> Message:
         evidence = _make(kind, path, order)
     seconds = (time.perf_counter_ns() - started) / 1e9
     size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file()) if path.is_dir() else path.stat().st_size
-    artifact = Artifact(kind, path.name, size, hash_path(path), seconds, peak_resident_mib(), evidence)
+    artifact = Artifact(
+        kind, path.name, size, hash_path(path), seconds, peak_resident_mib(), (*evidence, *_Loaded.notes)
+    )
     return {"artifact": asdict(artifact)}
 
 
@@ -115,7 +119,7 @@ def convert(order: Message) -> Message:
     if odd:
         evidence.append(f"warning: NaN or Inf in the weights {', '.join(odd[:3])}{' and others' if odd[3:] else ''}")
     return {
-        "evidence": evidence,
+        "evidence": [*evidence, *_Loaded.notes],
         "precision": references.precision(_Loaded.model),
         "seconds": seconds,
         "answers_s": (time.perf_counter_ns() - started) / 1e9 - seconds,

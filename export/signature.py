@@ -10,11 +10,13 @@ import hashlib
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from keronyx.errors import ExportError, UsageError
 from keronyx.export.dims import NOTHING, Asked, decided, refuse_unknown
+from keronyx.export.state import refuse_state
 from keronyx.export.substitutions.symbolic_sizes import symbolic_sizes
 from keronyx.types import ModelSpec, TensorSpec
 
@@ -56,8 +58,8 @@ def of_keras(
         for name, tensor in zip(names, model.inputs, strict=True)
     )
     _check_image_size(source, inputs, image_size)
-    function = trace(model, inputs)
-    refuse_state(function)
+    function = trace(model, inputs, updates=True)
+    refuse_state(function, model)
     outputs = tuple(
         TensorSpec(output, tuple(tensor.shape), _numeric(output, tensor.dtype.name))
         for output, tensor in zip(output_names(model), function.outputs, strict=True)
@@ -138,26 +140,21 @@ def _unique(names: Sequence[str], taken: Sequence[str]) -> list[str]:
     return unique
 
 
-def trace(model: Any, inputs: Sequence[TensorSpec]) -> Any:
-    """Trace `model(x, training=False)` to a ConcreteFunction of flat inputs and flat outputs."""
+def trace(model: Any, inputs: Sequence[TensorSpec], updates: bool = False) -> Any:
+    """Trace `model(x, training=False)` to a ConcreteFunction of flat inputs and flat outputs.
+
+    Args:
+        updates: whether what a call does to the model's variables is traced too.
+    """
+    import keras
     import tensorflow as tf
 
     def call(*flat: Any) -> list[Any]:
-        return flat_outputs(model(structured_inputs(model, flat), training=False))
+        with nullcontext() if updates else keras.StatelessScope():
+            return flat_outputs(model(structured_inputs(model, flat), training=False))
 
     with symbolic_sizes():
         return tf.function(call, autograph=False).get_concrete_function(*tensor_specs(inputs))
-
-
-def refuse_state(function: Any) -> None:
-    """Raise ExportError when a call changes the model: files cannot carry that, and no two calls would agree."""
-    graph = function.graph.as_graph_def()
-    for node in [*graph.node, *(node for f in graph.library.function for node in f.node_def)]:
-        if node.op.startswith("Assign") and node.op.endswith("VariableOp"):
-            raise ExportError(
-                f"{node.name} changes the model on every call (a stateful layer, or a random one active at inference)",
-                "build it without state: for a recurrent layer, stateful=False",
-            )
 
 
 def trace_saved_model(loaded: Any, inputs: Sequence[TensorSpec]) -> Any:
