@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -48,21 +49,21 @@ def main() -> int:
     kept = read()
     if asked.fresh:
         kept = {name: outcome for name, outcome in kept.items() if name not in map(key_of, chosen)}
-    with Judge() as judge:
+    with Judge() as judge, ThreadPoolExecutor(1) as judging, tempfile.TemporaryDirectory(prefix="keronyx-") as scratch:
+        waiting: tuple[int, Model, Future[Outcome]] | None = None
         for number, model in enumerate(chosen, 1):
             code = code_hash(model)
             known = kept.get(key_of(model))
-            if known and (known.result == outcomes.USABLE if asked.failed else known.key == code):
-                if not asked.raw or known.raw:
-                    continue
-                made = known
-            else:
-                made = export(model, code, judge)
-            if asked.raw:
-                made = replace(made, raw=judge.raw(model))
-            kept[key_of(model)] = made
-            write(kept)
-            print(f"{number:3}/{len(chosen)} {made.family}:{made.name}: {told(made)}", file=sys.stderr, flush=True)
+            fresh = known and (known.result == outcomes.USABLE if asked.failed else known.key == code)
+            if fresh and known and (known.raw or not asked.raw):
+                continue
+            folder = Path(tempfile.mkdtemp(dir=scratch))
+            made = known if fresh and known else export(model, code, folder)
+            if waiting:  # the last one is judged while this one is exported
+                keep(kept, *waiting, len(chosen))
+            waiting = number, model, judging.submit(judged, model, made, folder, judge, asked.raw)
+        if waiting:
+            keep(kept, *waiting, len(chosen))
     found = [kept[key_of(model)] for model in chosen]
     print(outcomes.page(found, said_of(found, asked)))
     if asked.write:
@@ -125,28 +126,47 @@ def write(kept: dict[str, Outcome]) -> None:
     os.replace(temporary, KEPT)
 
 
-def export(model: Model, code: str, judge: Judge) -> Outcome:
-    """Run the command on one model and judge what it made."""
-    with tempfile.TemporaryDirectory(prefix="keronyx-") as scratch:
-        target = Path(scratch) / "out"
-        returned, said, seconds, peak = command(model, target, Path(scratch) / "stderr")
-        result, note = outcomes.of_command(returned, said)
-        blank = Outcome(code, model.family, model.name, result, note, None, None, seconds, peak)
-        if result == outcomes.UNNAMED:
-            return replace(blank, result=outcomes.of_command(returned, said, judge.names(model))[0])
-        if result != outcomes.USABLE:
-            return blank
-        manifest = json.loads((target / "manifest.json").read_text())
-        artifact = next(a for a in manifest["artifacts"] if a["kind"] == "onnx")
-        judged = judge.verify(model, target / artifact["path"])
-        return replace(
-            blank,
-            result=outcomes.SILENT if judged["problem"] else outcomes.USABLE,
-            note=judged["problem"] or f"typical error {judged['typical']:.0e} of RMS",
-            nodes=judged.get("nodes"),
-            opset=judged.get("opset"),
-            peak_mib=artifact["peak_mib"],
-        )
+def keep(kept: dict[str, Outcome], number: int, model: Model, future: Future[Outcome], of: int) -> None:
+    """Wait for a model's outcome, keep it and say it."""
+    made = kept[key_of(model)] = future.result()
+    write(kept)
+    print(f"{number:3}/{of} {key_of(model)}: {told(made)}", file=sys.stderr, flush=True)
+
+
+def export(model: Model, code: str, folder: Path) -> Outcome:
+    """Run the command on one model, into `folder`/out. USABLE stands for green gates here; the note is what it said."""
+    returned, said, seconds, peak = command(model, folder / "out", folder / "stderr")
+    result, note = outcomes.of_command(returned, said)
+    return Outcome(code, model.family, model.name, result, note, None, None, seconds, peak)
+
+
+def judged(model: Model, made: Outcome, folder: Path, judge: Judge, raw: bool) -> Outcome:
+    """What became of the model: its file verified, or its refusal read. Empties the folder."""
+    if made.result == outcomes.UNNAMED:
+        named = outcomes.names_a_layer(made.note, judge.names(model))
+        made = replace(made, result=outcomes.NAMED if named else outcomes.UNNAMED)
+    elif made.result == outcomes.USABLE and not made.note:
+        made = verified(model, made, folder / "out", judge)
+    shutil.rmtree(folder, ignore_errors=True)
+    return replace(made, raw=judge.raw(model)) if raw else made
+
+
+def verified(model: Model, made: Outcome, folder: Path, judge: Judge) -> Outcome:
+    """The outcome of a command that called its file good, once an independent process has looked at it."""
+    try:
+        artifacts = json.loads((folder / "manifest.json").read_text())["artifacts"]
+        artifact = next(one for one in artifacts if one["kind"] == "onnx")
+    except (OSError, ValueError, StopIteration):
+        return replace(made, result=outcomes.SILENT, note="no ONNX file was written")
+    found = judge.verify(model, folder / artifact["path"])
+    return replace(
+        made,
+        result=outcomes.SILENT if found["problem"] else outcomes.USABLE,
+        note=found["problem"] or f"typical error {found['typical']:.0e} of RMS",
+        nodes=found.get("nodes"),
+        opset=found.get("opset"),
+        peak_mib=artifact["peak_mib"],
+    )
 
 
 def command(model: Model, target: Path, log: Path) -> tuple[int | None, str, float, float]:

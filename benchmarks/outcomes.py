@@ -59,6 +59,7 @@ def of_command(code: int | None, said: str, names: Iterable[str] = ()) -> tuple[
     if code < 0 or "Traceback" in said or DEFECT in said or not last or code not in (1, 2, 3, 4):
         return CRASH, last or f"exit code {code}, nothing said"
     message = " ".join(lines).removeprefix("keronyx: ")
+    message = message.partition(" -> ")[0]  # the advice is for who meets it, not for this page
     return (NAMED if names_a_layer(message, names) else UNNAMED), message
 
 

@@ -109,6 +109,47 @@ def test_a_refusal_keeps_its_line(outcomes):
     assert outcomes.of_command(1, f"keronyx: {REFUSED}\n", ["argmax"])[1] == REFUSED
 
 
+class FakeJudge:
+    """Says what it was told to."""
+
+    def __init__(self, problem: str = "", names: tuple[str, ...] = ()) -> None:
+        self.problem, self.named = problem, names
+
+    def verify(self, model: Any, file: Path) -> dict[str, Any]:
+        return {"problem": self.problem, "typical": 2e-7, "nodes": 3, "opset": 18}
+
+    def names(self, model: Any) -> list[str]:
+        return list(self.named)
+
+
+def exported(folder: Path) -> None:
+    (folder / "out").mkdir(parents=True)
+    manifest = {"artifacts": [{"kind": "onnx", "path": "model.onnx", "peak_mib": 700.0}]}
+    (folder / "out" / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("problem", "result", "note"), [("", "usable", "typical error 2e-07 of RMS"), ("off", "silent failure", "off")]
+)
+def test_a_file_that_the_command_calls_good_is_judged_again(load, outcomes, tmp_path, problem, result, note):
+    exported(tmp_path / "work")
+    made = load("coverage").judged(None, outcome(outcomes), tmp_path / "work", FakeJudge(problem), False)
+    assert (made.result, made.note, made.nodes, made.peak_mib) == (result, note, 3, 700.0)
+    assert not (tmp_path / "work").exists()
+
+
+def test_success_without_a_file_is_a_silent_failure(load, outcomes, tmp_path):
+    made = load("coverage").judged(None, outcome(outcomes), tmp_path / "work", FakeJudge(), False)
+    assert made.result == "silent failure" and made.note == "no ONNX file was written"
+
+
+@pytest.mark.parametrize(("name", "result"), [("conv1", "refused, layer named"), ("conv2", "refused, layer not named")])
+def test_a_refusal_is_held_against_the_models_own_names(load, outcomes, tmp_path, name, result):
+    refused = outcome(outcomes, result=outcomes.UNNAMED, note="cannot convert (layer conv1)")
+    made = load("coverage").judged(None, refused, tmp_path / "work", FakeJudge(names=(name,)), False)
+    assert made.result == result
+
+
 # --- answers --------------------------------------------------------------------------------------------------------
 
 
