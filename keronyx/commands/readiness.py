@@ -43,7 +43,10 @@ def check(folder: Path, capabilities: Sequence[str], quiet: bool, as_json: bool)
     else:
         show(readiness)
     if not readiness.ready:
-        raise ExportError(readiness.verdict, f"{folder / 'tensorrt.json'} lists what and why")
+        remedy = f"{folder / 'tensorrt.json'} lists what and why"
+        if any(build.engine_bytes is not None for build in readiness.builds):
+            remedy += "; --compute-capability takes those you ship to"
+        raise ExportError(readiness.verdict, remedy)
 
 
 def show(readiness: Readiness) -> None:

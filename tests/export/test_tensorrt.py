@@ -205,11 +205,20 @@ def test_the_command_ends_with_1_and_names_layers_when_nodes_are_refused(child: 
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 1
     assert done.stdout.count("layer at/MaxUnpool · MaxUnpool · not supported") == 2
-    assert "keronyx: TensorRT refuses 1 node" in done.stderr
+    assert "keronyx: TensorRT refuses 1 node" in done.stderr and "--compute-capability" not in done.stderr
     told = CliRunner().invoke(app, [*arguments, "--json"])
     assert told.exit_code == 1
     found = json.loads(told.stdout)
     assert found["spec"]["name"] == "tiny" and found["tensorrt"]["refused"][0]["layer"] == "at/MaxUnpool"
+
+
+def test_an_engine_that_is_missing_for_one_capability_says_how_to_name_others(child: Any, exported: Any) -> None:
+    child()
+    done = CliRunner().invoke(
+        app, ["export", str(exported(CONVOLUTION)), "--check", "tensorrt", "--compute-capability", "7.5,8.6"]
+    )
+    assert done.exit_code == 1 and "TensorRT builds no engine for 8.6" in done.stderr
+    assert "--compute-capability takes those you ship to" in done.stderr
 
 
 @pytest.mark.parametrize(
