@@ -25,6 +25,7 @@ from keronyx.export.gates.contract import read_signature as read_signature
 from keronyx.export.layers import Scopes, label, layer_in, layer_of
 from keronyx.export.lifting import trace_lifted
 from keronyx.export.operators import handlers
+from keronyx.export.operators.compiled import inlined
 from keronyx.export.rewrite import rewrite
 from keronyx.export.rewrite.fold_constants import fold_constants
 from keronyx.process import one_line
@@ -117,7 +118,7 @@ def _tf2onnx(function: Any, scopes: Scopes) -> Any:
     failures = _Failures()
     try:
         with tf.device("/cpu:0"), failures:
-            frozen = tf_loader.from_function(function, inputs, outputs)
+            frozen = inlined(tf_loader.from_function(function, inputs, outputs), inputs, outputs)
             with tf.Graph().as_default() as graph:
                 tf.import_graph_def(frozen, name="")
                 converted = process_tf_graph(

@@ -26,6 +26,7 @@ def handlers() -> dict[str, Handler]:
         resize,
         reverse,
         select,
+        sign_bit,
         update,
     )
 
@@ -40,6 +41,7 @@ def handlers() -> dict[str, Handler]:
         resize,
         reverse,
         select,
+        sign_bit,
         update,
     )
     return {operator: handler for module in modules for operator, handler in module.HANDLERS.items()}

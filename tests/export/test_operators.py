@@ -175,3 +175,28 @@ def test_what_onnx_cannot_say_is_refused_by_operator_and_layer(layer: str, opera
     with pytest.raises(ExportError, match=rf"{operator}.*\(layer {layer.lower()}\)") as refused:
         onnx.convert(model, spec, tmp_path / "model.onnx")
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("kind", "operator"), [("grouped convolution", "Conv"), ("argmax", "ArgMax"), ("gelu", "Erf")])
+def test_a_saved_model_of_what_keras_compiles_or_reads_bits_for_is_converted(
+    kind: str, operator: str, comparison: Any, tmp_path: Path
+) -> None:
+    import keras
+    import tensorflow as tf
+
+    from keronyx.export import onnx, signature
+
+    compute: dict[str, Callable[[Any], Any]] = {
+        "grouped convolution": keras.layers.Conv1D(6, 3, groups=2),
+        "argmax": lambda x: keras.ops.argmax(x, -1),
+        "gelu": lambda x: keras.ops.gelu(x, approximate=False),
+    }
+    _model(compute[kind], (6, 4)).export(tmp_path / "saved", verbose=False)
+    loaded = tf.saved_model.load(str(tmp_path / "saved"))
+    spec = signature.of_saved_model(loaded, "tiny", "tiny", "identity", 2, None)
+    inputs = comparison.feeds(spec.inputs, 2)
+    inputs[0][0, 0] = [-0.0, 0.0, -1, -1]
+    onnx.convert(loaded, spec, tmp_path / "model.onnx")
+    expected = [np.asarray(t) for t in signature.trace_saved_model(loaded, spec.inputs)(tf.constant(inputs[0]))]
+    comparison.assert_same(expected, comparison.run_onnx(tmp_path / "model.onnx", spec, inputs))
+    assert _operators(tmp_path / "model.onnx")[operator] == 1
