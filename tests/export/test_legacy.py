@@ -10,6 +10,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -425,6 +426,30 @@ def test_weights_of_cudnn_layers_are_turned_into_rows(kind: str, gates: int, ref
     np.testing.assert_allclose(
         answer(load(path), x), reference(x, kernel, recurrent, one, sigmoid), rtol=1e-4, atol=1e-5
     )
+
+
+# --- on to ONNX -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["convolutions", "nested", "gates", "cudnn"])
+def test_an_old_model_converts(name: str, tmp_path: Path, comparison: SimpleNamespace) -> None:
+    from keronyx.export import onnx, signature
+
+    path = tmp_path / "old.h5"
+    if name == "convolutions":
+        conv_net(path)
+    elif name == "nested":
+        nested(path)
+    elif name == "gates":
+        recurrent_file(path, "LSTM", [3 * draw(3, 8), draw(2, 8), draw(8)], **OLD_RNN)
+    else:
+        recurrent_file(path, "CuDNNGRU", [draw(3, 6), draw(2, 6), draw(12)], "2.2.4")
+    model = load(path)
+    spec = signature.of_keras(model, "old", "old", 2, None)
+    inputs = comparison.feeds(spec.inputs, 2)
+    expected = comparison.keras_answers(model, inputs)
+    onnx.convert(model, spec, tmp_path / "old.onnx")
+    comparison.assert_same(expected, comparison.run_onnx(tmp_path / "old.onnx", spec, inputs))
 
 
 # --- the archives of TensorFlow 2.12 to 2.15 --------------------------------------------------------------------------

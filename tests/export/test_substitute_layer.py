@@ -221,3 +221,9 @@ def test_the_export_holds_no_code_any_more(tmp_path: Path) -> None:
     assert type(again.get_layer("scale")).__name__ == "Rescaling"
     completed = convert.complete(tmp_path / "out", ["onnx", "frozen"])  # without --trust
     assert not completed.failed and completed.manifest.artifact("frozen")
+
+
+def test_every_builtin_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sources.md").read_text()
+    for example in (example for _, _, example in BUILTIN.values()):
+        assert f"`{example}`" in page
