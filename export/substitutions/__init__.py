@@ -40,17 +40,19 @@ def substitutions() -> tuple[Substitution, ...]:
         conv_transpose,
         counting,
         dense,
+        dilated_conv,
         gelu,
         grouped_conv,
         recurrent,
         resizing,
         symbolic_sizes,
         tables,
+        time_distributed,
         upsampling,
     )
 
-    images = (conv_transpose, grouped_conv, resizing, symbolic_sizes, upsampling)
-    others = (argmax, counting, dense, gelu, recurrent, tables)
+    images = (conv_transpose, dilated_conv, grouped_conv, resizing, symbolic_sizes, upsampling)
+    others = (argmax, counting, dense, gelu, recurrent, tables, time_distributed)
     return tuple(module.SUBSTITUTION for module in (*images, *others))
 
 
