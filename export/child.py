@@ -116,10 +116,9 @@ def convert(order: Message) -> Message:
         _Loaded.trials = references.tried(_Loaded.model, _Loaded.spec, _Loaded.asked)
         trials.store(folder / ANSWERS, _Loaded.trials)
         odd = references.odd_weights(_Loaded.model)
-    if odd:
-        evidence.append(f"warning: NaN or Inf in the weights {', '.join(odd[:3])}{' and others' if odd[3:] else ''}")
     return {
         "evidence": [*evidence, *_Loaded.notes],
+        "odd_weights": odd,
         "precision": references.precision(_Loaded.model),
         "seconds": seconds,
         "answers_s": (time.perf_counter_ns() - started) / 1e9 - seconds,

@@ -56,7 +56,8 @@ class Finish:
                 done = self._finished(str(raw["precision"]))
                 refusal = Refusal(**done["refusal"]) if done["refusal"] else None
             if refusal is not None:
-                raise self._refused(refusal, str(raw["precision"]))
+                error = self._refused(refusal, str(raw["precision"]))
+                raise ExportError("; ".join([error.message, *_odd(raw)]), error.remedy)
         finally:
             self.close()
         return self._artifact(raw, done), done["macs"]
@@ -65,7 +66,14 @@ class Finish:
         path = self.folder / self.name
         gates_s = raw["answers_s"] + sum(answer["gates_s"] for answer in self.answers)
         cpu_s = raw["cpu_s"] + done["cpu_s"]
-        evidence = (*done["evidence"], *raw["evidence"], f"conversion {cpu_s:.1f} s of CPU", f"gates {gates_s:.1f} s")
+        warnings = [f"warning: {said}" for said in _odd(raw)]
+        evidence = (
+            *done["evidence"],
+            *raw["evidence"],
+            *warnings,
+            f"conversion {cpu_s:.1f} s of CPU",
+            f"gates {gates_s:.1f} s",
+        )
         return Artifact(
             "onnx",
             self.name,
@@ -141,6 +149,12 @@ class Finish:
 
 
 REMEDY = "the refused file is kept beside, its name ends with .rejected"
+
+
+def _odd(raw: Message) -> list[str]:
+    """What to say of weights that are no numbers, if there are such."""
+    odd = raw["odd_weights"]
+    return [f"NaN or Inf in the weights {', '.join(odd[:3])}{' and others' if odd[3:] else ''}"] if odd else []
 
 
 def size(path: Path) -> int:

@@ -57,7 +57,7 @@ def write(order):
 def convert(order):
     write({"kind": "onnx", "path": order["folder"] + "/raw.onnx"})
     return {"precision": "float32", "evidence": ["made"], "seconds": 1.0, "answers_s": 0.5, "cpu_s": 0.7,
-            "peak_mib": 2.0}
+            "peak_mib": 2.0, "odd_weights": os.environ.get("ODD", "").split()}
 
 def round_answers(order):
     note("round")
@@ -110,6 +110,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     (tmp_path / "modules" / "fake_finishing.py").write_text(FAKE_FINISHING)
     monkeypatch.setattr(convert, "CHILD", "fake_conversion")
     monkeypatch.setattr(finish, "FINISHING", "fake_finishing")
+    monkeypatch.setattr(convert, "refuse_unsafe_keras_file", lambda _: None)
     monkeypatch.setattr(lock, "lock_path", lambda: tmp_path / "lock")
     (tmp_path / "model.h5").write_bytes(b"content one")
     return Source("h5", "model.h5", "fake", str(tmp_path / "model.h5"))
@@ -351,6 +352,13 @@ def test_a_model_that_multiplies_rounding_is_judged_again_knowing_that(
     assert artifact is not None and "gates 1.5 s" in artifact.evidence
 
 
+def test_weights_that_are_no_numbers_are_a_warning(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ODD", "a/kernel b/kernel c/kernel d/kernel")
+    artifact = export(source, ["onnx"]).manifest.artifact("onnx")
+    assert artifact is not None
+    assert "warning: NaN or Inf in the weights a/kernel, b/kernel, c/kernel and others" in artifact.evidence
+
+
 def test_onnx_runtime_crashing_with_the_graph_passes_costs_the_passes(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -482,3 +490,48 @@ def test_a_saved_model_is_exported_with_a_dynamic_batch(tmp_path: Path, comparis
     x = comparison.feeds(made.manifest.spec.inputs, 2)
     found = comparison.run_onnx(made.folder / "model.onnx", made.manifest.spec, x)
     comparison.assert_same(comparison.keras_answers(model, x), found)
+
+
+@pytest.mark.slow
+def test_two_processes_exporting_to_one_folder_leave_one_whole_export(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    import onnx
+
+    _save(tmp_path / "net.keras")
+    command = [sys.executable, "-m", "keronyx", "export", "net.keras", "-o", "same", "--image-size", "8x10", "--quiet"]
+    pair = [
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=240) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0], said
+    assert said[0][0] == said[1][0], "the second found what the first had made"
+    manifest = folders.read(tmp_path / "same")
+    assert manifest is not None
+    for artifact in manifest.artifacts:
+        assert convert.hash_path(tmp_path / "same" / artifact.path) == artifact.sha256
+    onnx.checker.check_model(str(tmp_path / "same" / "model.onnx"), full_check=True)
+    assert {path.name for path in (tmp_path / "same").iterdir()} == {"manifest.json", "model.keras", "model.onnx"}
+
+
+@pytest.mark.slow
+def test_a_model_of_nothing_but_nan_is_refused_and_the_weights_are_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+
+    from keronyx.cli import app
+
+    model = keras.saving.load_model(_save(tmp_path / "net.keras"))
+    kernel = model.get_layer("conv").kernel
+    kernel.assign(kernel.numpy() * float("nan"))
+    model.save("broken.keras")
+    with pytest.raises(SystemExit) as ended:
+        app(["export", "broken.keras", "-o", "out", "--image-size", "8x10", "--quiet"])
+    assert ended.value.code == 1
+    told = " ".join(capfd.readouterr().err.split())
+    assert "the numeric gate refuses the ONNX file: Keras' own answers are nothing but NaN or Inf" in told
+    assert "NaN or Inf in the weights conv/kernel" in told and "Traceback" not in told
+    assert {path.name for path in Path("out").iterdir()} == {"manifest.json", "model.keras", "model.onnx.rejected"}
