@@ -14,10 +14,11 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from keronyx.errors import ExportError, UsageError
+from keronyx.errors import ExportError, KeronyxError, UsageError
 from keronyx.export.dims import NOTHING, Asked, decided, refuse_unknown
 from keronyx.export.state import refuse_state
 from keronyx.export.substitutions.symbolic_sizes import symbolic_sizes
+from keronyx.process import one_line
 from keronyx.types import ModelSpec, TensorSpec
 
 SIGNATURE = "serving_default"
@@ -153,8 +154,17 @@ def trace(model: Any, inputs: Sequence[TensorSpec], updates: bool = False) -> An
         with nullcontext() if updates else keras.StatelessScope():
             return flat_outputs(model(structured_inputs(model, flat), training=False))
 
-    with symbolic_sizes():
-        return tf.function(call, autograph=False).get_concrete_function(*tensor_specs(inputs))
+    try:
+        with symbolic_sizes():
+            function = tf.function(call, autograph=False).get_concrete_function(*tensor_specs(inputs))
+    except (KeronyxError, MemoryError):
+        raise
+    except Exception as error:  # a layer's own, with its name: Unfold and others need to know the batch
+        raise ExportError(f"TensorFlow cannot trace this model: {one_line(error)}", "a fixed batch may help") from error
+    for name, tensor in zip(output_names(model), function.outputs, strict=True):
+        if tensor.shape.rank is None:
+            raise ExportError(f"nothing says how many dimensions the output {name!r} has")
+    return function
 
 
 def trace_saved_model(loaded: Any, inputs: Sequence[TensorSpec]) -> Any:

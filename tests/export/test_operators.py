@@ -200,3 +200,31 @@ def test_a_saved_model_of_what_keras_compiles_or_reads_bits_for_is_converted(
     expected = [np.asarray(t) for t in signature.trace_saved_model(loaded, spec.inputs)(tf.constant(inputs[0]))]
     comparison.assert_same(expected, comparison.run_onnx(tmp_path / "model.onnx", spec, inputs))
     assert _operators(tmp_path / "model.onnx")[operator] == 1
+
+
+def test_what_tensorflow_cannot_trace_is_refused_by_layer_in_one_line() -> None:
+    import keras
+
+    from keronyx.export import signature
+
+    model = _model(lambda x: keras.ops.unfold(x, 2), (3, 6, 6))
+    with pytest.raises(ExportError, match=r"cannot trace this model: .*Unfold\.call\(\)") as refused:
+        signature.of_keras(model, "tiny", "tiny", None, None)
+    assert "\n" not in str(refused.value)
+
+
+def test_an_output_of_unknown_rank_is_refused_by_name() -> None:
+    import keras
+    import tensorflow as tf
+
+    from keronyx.export import signature
+
+    class Shapeless(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return tf.reshape(x, tf.random.uniform([tf.cast(x[0, 0], tf.int32)], 1, 2, tf.int32))
+
+        def compute_output_shape(self, shape: Any) -> Any:
+            return shape
+
+    with pytest.raises(ExportError, match="dimensions the output 'odd' has"):
+        signature.of_keras(_model(Shapeless(name="odd"), (4,)), "tiny", "tiny", 1, None)
