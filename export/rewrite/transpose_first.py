@@ -13,6 +13,9 @@ import onnx_ir as ir
 from keronyx.export.rewrite.edit import constant, dimensions, infer_shapes, initializer, like, replace
 from keronyx.types import Array
 
+NARROW = 8
+"""Constants of fewer values along the innermost axis than this are slow there."""
+
 BINARY = frozenset({"Add", "Sub", "Mul", "Div"})
 
 
@@ -87,9 +90,9 @@ def _computed(node: ir.Node) -> ir.Value | None:
 
 
 def _by_channel(node: ir.Node) -> bool:
-    """Whether the node has a constant with several values along the last axis."""
+    """Whether the node has a constant with several values, but few, along the last axis."""
     arrays = [constant(value) for value in node.inputs]
-    return any(array is not None and array.ndim and array.shape[-1] > 1 for array in arrays)
+    return any(array is not None and array.ndim and 1 < array.shape[-1] < NARROW for array in arrays)
 
 
 def _turned(array: Array, order: list[int]) -> Array:

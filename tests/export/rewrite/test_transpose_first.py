@@ -45,6 +45,11 @@ def test_a_constant_that_makes_the_tensor_larger_stays(passed):
     assert passed(text, TransposeFirst(), weights={"s": (5, 1, 3)}) == ["Mul", "Transpose"]
 
 
+def test_many_channels_are_as_quick_where_they_are(passed):
+    text = "g (float[N,4,8] x) => (float[N,8,4] y) { a = Mul(x, s)\n y = Transpose <perm = [0, 2, 1]> (a) }"
+    assert passed(text, TransposeFirst(), weights={"s": (8,)}) == ["Mul", "Transpose"]
+
+
 def test_two_tensors_stay(passed):
     left = passed(graph("a = Mul(x, x)", "a"), TransposeFirst())
     assert left == ["Mul", "Transpose"]
