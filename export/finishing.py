@@ -20,7 +20,7 @@ import numpy as np
 from keronyx import parity
 from keronyx.errors import KeronyxError, UnwritableError
 from keronyx.export import opset as opsets
-from keronyx.export.gates import Refusal, contract, latency, numeric, structure, trials
+from keronyx.export.gates import Refusal, contract, latency, numeric, options, structure, trials
 from keronyx.export.gates.numeric import Judged
 from keronyx.export.gates.trials import Trial
 from keronyx.export.macs import count_macs
@@ -171,7 +171,7 @@ def _finished(work: _Work, skip: frozenset[str], second: bool) -> Refusal | None
         reject(work.folder, path if path.exists() else work.folder / RAW, work.name)
         return judged.refusal
     if judged.disabled:
-        model.metadata_props[numeric.SESSION_OPTIONS] = numeric.session_options(judged.disabled)
+        options.record(model, {"disabled_optimizers": list(judged.disabled)})
         save(model, path)
         work.evidence.append(
             f"right only without ONNX Runtime's own {', '.join(judged.disabled)}: recorded in the file, which keronyx "
@@ -181,6 +181,9 @@ def _finished(work: _Work, skip: frozenset[str], second: bool) -> Refusal | None
         with work.gate():
             applied = _not_slower(work, path, skip, changed, judged) or applied
     proto = without_weights(path)
+    if options.may_pay(proto):
+        with work.gate():
+            work.evidence += options.settle(path, judged, work.spec, work.trials, work.tolerance, work.rounded)
     work.macs = count_macs(proto)
     work.evidence.insert(0, f"{len(proto.graph.node)} ONNX nodes")
     work.evidence += [f"{a.name} {a.nodes_before} -> {a.nodes_after} nodes" for a in applied if a.changed]
@@ -220,7 +223,7 @@ def _not_slower(
     if decided.dropped:
         model, applied = work.build(skip | decided.dropped)
         if judged.disabled:
-            model.metadata_props[numeric.SESSION_OPTIONS] = numeric.session_options(judged.disabled)
+            options.record(model, {"disabled_optimizers": list(judged.disabled)})
         attempt = work.folder / "attempt.onnx"
         save(model, attempt)
         if work.judge(attempt).refusal is None:

@@ -30,7 +30,6 @@ def save(model: ir.Model, path: Path) -> None:
     import onnx_ir as ir
 
     values = [v.const_value for g in model.graphs() for v in g.initializers.values() if v.const_value is not None]
-    path.with_name(path.name + DATA).unlink(missing_ok=True)
     if sum(tensor.nbytes for tensor in values) > INLINE_BYTES:
         ir.save(model, path, external_data=path.name + DATA, size_threshold_bytes=RAW_THRESHOLD)
         return
@@ -40,6 +39,7 @@ def save(model: ir.Model, path: Path) -> None:
     finally:
         for value, tensor in kept:
             value.const_value = tensor
+    beside(path).unlink(missing_ok=True)
 
 
 def save_raw(model: ir.Model, path: Path) -> None:

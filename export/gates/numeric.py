@@ -5,7 +5,6 @@ Where it does not because of one of these optimizations, the file says which to 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,15 +34,18 @@ class Judged:
     typical: float = 0.0
 
 
-def open_session(path: Path, optimized: bool = True, disabled: Sequence[str] = ()) -> Any:
+def open_session(path: Path, optimized: bool = True, disabled: Sequence[str] = (), level: str = "all") -> Any:
     """An InferenceSession on the CPU, on all usable cores, every other option at its default."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 4
+    levels = onnxruntime.GraphOptimizationLevel
     if not optimized:
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = levels.ORT_DISABLE_ALL
+    elif level == "extended":
+        options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED
     return onnxruntime.InferenceSession(
         str(path),
         options,
@@ -156,8 +158,3 @@ def comparable(trials: Sequence[Trial], spec: ModelSpec) -> tuple[list[int], lis
         if values and all(v.size == 1 and v[0] == values[0][0] for v in values):
             said.append(f"{tensor.name} is {values[0][0]} whatever the input: comparing it proves little")
     return kept, said
-
-
-def session_options(disabled: Sequence[str]) -> str:
-    """The text stored under SESSION_OPTIONS."""
-    return json.dumps({"disabled_optimizers": list(disabled)})

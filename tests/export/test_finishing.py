@@ -12,7 +12,7 @@ import onnx_ir as ir
 import pytest
 
 from keronyx.export import finishing, onnx_files, rewrite
-from keronyx.export.gates import latency, numeric, trials
+from keronyx.export.gates import latency, numeric, options, trials
 from keronyx.export.gates.trials import Trial
 from keronyx.types import ModelSpec, TensorSpec
 
@@ -61,11 +61,13 @@ class Renaming(_Pass):
         model.graph.outputs[0].name = "other"
 
 
-def _raw(folder: Path, factor: float = 1.0, right: bool = True) -> None:
+def _raw(folder: Path, factor: float = 1.0) -> None:
     from onnx import TensorProto, helper, numpy_helper
 
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"], name="dense/MatMul")],
+        [
+            helper.make_node("MatMul", ["x", "w"], ["y"], name="dense/MatMul"),
+        ],
         "tiny",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 400])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 30])],
@@ -183,6 +185,8 @@ def test_weights_too_much_for_one_file_lie_beside_it(
     (tmp_path / onnx_files.RAW).unlink()
     (tmp_path / f"{onnx_files.RAW}.data").unlink()
     assert _answers(tmp_path / "model.onnx", tmp_path) < 1e-4
+    onnx_files.save(ir.load(tmp_path / "model.onnx"), tmp_path / "model.onnx")
+    assert _answers(tmp_path / "model.onnx", tmp_path) < 1e-4, "a model can be written over itself"
     done = finish(prepare=lambda folder: _raw(folder, factor=1.02))
     assert done["refusal"] is not None
     assert (tmp_path / "model.onnx.rejected.data").stat().st_size == WEIGHTS.nbytes
@@ -220,3 +224,42 @@ def test_an_optimizer_of_onnx_runtime_that_must_be_off_is_recorded_in_the_file(
     stored = ir.load(tmp_path / "model.onnx").metadata_props[numeric.SESSION_OPTIONS]
     assert json.loads(stored) == {"disabled_optimizers": ["Pad_Fusion"]}
     assert _answers(tmp_path / "model.onnx", tmp_path) < 1e-4
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_quicker_session_options_are_recorded_where_they_are_as_right(
+    right: bool, finish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keronyx.export import session_options
+    from keronyx.export.gates import Refusal, RefusedError
+
+    def choose(open_call: Any) -> Any:
+        open_call({})()
+        open_call({"graph_optimization_level": "extended"})()
+        return {"graph_optimization_level": "extended"}, latency.Ratio(0.9, None, 6)
+
+    real = numeric.compare
+
+    def compare(*args: Any) -> float:
+        if args[-1] == "on in part" and not right:
+            raise RefusedError(Refusal("numeric", "off"))
+        return real(*args)
+
+    monkeypatch.setattr(session_options, "choose", choose)
+    monkeypatch.setattr(numeric, "compare", compare)
+    assert finish()["refusal"] is None
+    assert numeric.SESSION_OPTIONS not in ir.load(tmp_path / "model.onnx").metadata_props, "no long kernel in it"
+    monkeypatch.setattr(options, "may_pay", lambda _: True)
+    done = finish()
+    assert done["refusal"] is None
+    stored = ir.load(tmp_path / "model.onnx").metadata_props.get(numeric.SESSION_OPTIONS, "{}")
+    assert json.loads(stored) == ({"graph_optimization_level": "extended"} if right else {})
+    assert any("1.11x faster with graph_optimization_level extended" in said for said in done["evidence"]) == right
+
+
+@pytest.mark.parametrize(("kernel", "worth"), [([1, 64], True), ([3, 3], False)])
+def test_options_are_only_looked_for_where_kernels_are_long(kernel: list[int], worth: bool) -> None:
+    from onnx import helper
+
+    node = helper.make_node("Conv", ["x", "w"], ["y"], kernel_shape=kernel)
+    assert options.may_pay(helper.make_model(helper.make_graph([node], "g", [], []))) == worth
