@@ -44,12 +44,10 @@ def turned(node: ir.Node, order: tuple[int, ...]) -> Turned | None:
     if rank(node.inputs[0]) != axes:
         return None
     if operator in AXIS:
-        if operator.startswith("Arg") and not node.attributes.get_int("keepdims", 1):
-            return None
         return Turned(attributes=_axis(node, order))
     if operator in REDUCE:
         numbers = integers(node.inputs[1]) if len(node.inputs) == 2 else None
-        if not numbers or not node.attributes.get_int("keepdims", 1):
+        if not numbers:
             return None
         return Turned(parameters={1: np.array(sorted(order[number] for number in numbers), np.int64)})
     if operator == "Pad":

@@ -57,9 +57,7 @@ def _does_nothing(node: ir.Node) -> bool:
         if shape is None or target is None or len(shape) != len(target):
             return False
         copied = 0 if not node.attributes.get_int("allowzero", 0) else None
-        return target.count(-1) < 2 and all(
-            there in (size, copied, -1) for size, there in zip(shape, target, strict=True)
-        )
+        return all(there in (size, copied, -1) for size, there in zip(shape, target, strict=True))
     if node.op_type == "Cast":
         return source is not None and source.dtype is not None and source.dtype == node.attributes.get_int("to", 0)
     if node.op_type == "Pad":

@@ -15,7 +15,7 @@ def graph(node: str, pads: str = "0,0,1,1,0,0,1,1", before: str = "x", size: str
         float one = {{1}}> {{ s = Identity({before})\n q = Pad(s, p)\n y = {node}\n }}"""
 
 
-@pytest.mark.parametrize("size", [(3, 2, 1), (3, 1, 1), (2, 2, 1), (3, 3, 2)])
+@pytest.mark.parametrize("size", [(3, 2, 1), (3, 1, 1), (2, 2, 1), (3, 3, 2), (3, 1, 2)])
 @pytest.mark.parametrize("pads", ["0,0,1,1,0,0,1,1", "0,0,0,1,0,0,1,0", "0,0,1,0,0,0,1,1"])
 def test_a_maximum_with_zero_where_the_window_met_zeros(passed, size, pads):
     kernel, stride, rate = size
