@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keronyx.errors import KeronyxError, UnavailableError, UnwritableError, UsageError
+from keronyx.errors import KeronyxError, UnavailableError, UnwritableError, UsageError, WorkerTimeoutError
 from keronyx.export import tensorrt_table
 from keronyx.process import Child, Message
 from keronyx.types import TensorSpec
@@ -97,7 +97,7 @@ def check(
     inputs: Sequence[TensorSpec],
     asked: Sequence[str] = CAPABILITIES,
     *,
-    timeout_s: float = 600,
+    timeout_s: float = 180,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Readiness:
     """Ask TensorRT about an ONNX file.
@@ -106,7 +106,7 @@ def check(
         model: the file; its nodes may be labelled with their layers.
         inputs: its inputs; open dimensions get an optimization profile.
         asked: compute capabilities, as `8.6`.
-        timeout_s: for each answer of the process, so for each engine.
+        timeout_s: for each answer of the process, so for each engine. After one that takes longer no other is tried.
 
     Raises:
         KeronyxError: the file cannot be read.
@@ -143,6 +143,7 @@ class _Question:
     def __init__(self, path: str, shapes: dict[str, Any], timeout_s: float, progress: Callable[[str], None]) -> None:
         self.path, self.shapes, self.timeout_s, self.progress = path, shapes, timeout_s, progress
         self.child: Child | None = None
+        self.endless = ""
 
     def ask(self, order: str, **arguments: Any) -> Message:
         if self.child is None or not self.child.alive:
@@ -164,10 +165,13 @@ class _Question:
             return Build(capability, said=f"TensorRT-RTX builds for {known} only", table_only=True)
         if parsed["layers"] is None:
             return Build(capability, said="not built: nodes are refused")
+        if self.endless:
+            return Build(capability, said=f"not built: {self.endless} took too long")
         self.progress(f"TensorRT builds for {capability}")
         try:
             made = self.ask("build", capability=capability, shapes=self.shapes)
         except KeronyxError as error:
+            self.endless = capability if isinstance(error, WorkerTimeoutError) else ""
             return Build(capability, said=error.message)
         return Build(capability, made["bytes"], made["seconds"], self.refusals(made))
 

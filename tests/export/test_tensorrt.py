@@ -61,7 +61,7 @@ def saved(tmp_path: Path) -> Callable[[str], Path]:
 # The process: anything may happen in it.
 
 CHILD = """
-import os, sys
+import os, sys, time
 from keronyx.errors import UnavailableError, WorkerError
 from keronyx.process import serve
 REFUSED = {"layer": "at/MaxUnpool", "operator": "MaxUnpool", "node": "maxunpool_1", "why": "not supported"}
@@ -77,6 +77,8 @@ def parse(order):
     return {"version": "1.7", "capabilities": ["7.5", "8.6", "12.0"], "nodes": 2, "layers": LAYERS, "refused": PARSED}
 def build(order):
     assert state["parsed"] and order["shapes"] in ({}, {"x": [[1, 4, 8, 32], [4, 4, 8, 128], [8, 4, 8, 512]]})
+    if ENDLESS:
+        time.sleep(600)
     if order["capability"] == "8.6":
         print("SomeLibrary: assertion failed", file=sys.stderr, flush=True)
         os.abort()
@@ -89,7 +91,14 @@ serve({"table": table, "parse": parse, "build": build})
 def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def replaced(**settings: Any) -> None:
         refused = "REFUSED"
-        values = {"TABLE": [], "MISSING": False, "PARSE_CRASHES": False, "LAYERS": 5, "PARSED": []} | settings
+        values = {
+            "TABLE": [],
+            "MISSING": False,
+            "PARSE_CRASHES": False,
+            "ENDLESS": False,
+            "LAYERS": 5,
+            "PARSED": [],
+        } | settings
         text = CHILD
         for name, value in values.items():
             said = f"[{refused}]" if value == "refused" else repr(value)
@@ -108,6 +117,24 @@ def test_a_crash_costs_the_engine_that_caused_it_alone(child: Any, saved: Any) -
     assert [by_capability[one].engine_bytes for one in ("7.5", "12.0")] == [2**20, 2**20]
     assert by_capability["8.6"].said == "TensorRT crashed (SIGABRT): SomeLibrary: assertion failed"
     assert not found.ready and found.verdict == "TensorRT builds no engine for 8.6"
+
+
+def test_after_an_engine_that_takes_too_long_no_other_is_tried(
+    child: Any, saved: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child(ENDLESS=True)
+    ask = tensorrt.Child.ask
+
+    def impatient(self: Any, order: str, timeout_s: float, **arguments: Any) -> Any:
+        return ask(self, order, 0.2 if order == "build" else timeout_s, **arguments)
+
+    monkeypatch.setattr(tensorrt.Child, "ask", impatient)
+    found = tensorrt.check(saved(CONVOLUTION), INPUTS, ("7.5", "12.0"))
+    assert [build.said for build in found.builds] == [
+        "TensorRT did not answer within 0.2 s",
+        "not built: 7.5 took too long",
+    ]
+    assert not found.ready
 
 
 def test_open_dimensions_get_a_profile_and_fixed_ones_none(child: Any, saved: Any) -> None:
