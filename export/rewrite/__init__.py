@@ -37,6 +37,7 @@ def passes() -> tuple[ir.passes.InPlacePass, ...]:
     from keronyx.export.rewrite.pooling_pads import PoolingPads
     from keronyx.export.rewrite.sink_squeeze import SinkSqueeze
     from keronyx.export.rewrite.softmax_last import SoftmaxLast
+    from keronyx.export.rewrite.split_conv import SplitConv
     from keronyx.export.rewrite.transpose_first import TransposeFirst
 
     return (
@@ -48,6 +49,7 @@ def passes() -> tuple[ir.passes.InPlacePass, ...]:
         FusePRelu(),
         MulAddToBatchNormalization(),
         FoldBatchNormalization(),
+        SplitConv(),
         PoolingPads(),
         SoftmaxLast(),
         MaxForPRelu(),
