@@ -26,6 +26,7 @@ from keronyx.export.layers import Scopes, label, layer_in, layer_of
 from keronyx.export.lifting import trace_lifted
 from keronyx.export.operators import handlers
 from keronyx.export.operators.compiled import inlined
+from keronyx.export.precisions import refuse_precision
 from keronyx.export.rewrite import rewrite
 from keronyx.export.rewrite.fold_constants import fold_constants
 from keronyx.process import one_line
@@ -74,6 +75,7 @@ def converted(model: Any, spec: ModelSpec, asked: Asked = NOTHING) -> tuple[ir.M
     _quiet_tf2onnx()
     scopes: Scopes = {}
     if isinstance(model, keras.Model):
+        refuse_precision(model)
         model, folded = fold_batchnorm(model)
         function, weights, scopes = trace_lifted(model, spec.inputs)
         evidence = [f"{folded} BatchNorm folded"] if folded else []

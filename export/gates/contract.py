@@ -10,7 +10,7 @@ from keronyx.types import ModelSpec, TensorSpec
 
 
 def read_signature(proto: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs of an ONNX model (initializers are not inputs)."""
+    """Inputs and outputs of an ONNX model (initializers are not inputs, but may be outputs)."""
     import onnx
 
     initializers = {tensor.name for tensor in proto.graph.initializer}
@@ -26,10 +26,9 @@ def read_signature(proto: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec
                 dtype(value.type.tensor_type.elem_type),
             )
             for value in values
-            if value.name not in initializers
         )
 
-    return specs(proto.graph.input), specs(proto.graph.output)
+    return specs(v for v in proto.graph.input if v.name not in initializers), specs(proto.graph.output)
 
 
 def refusal(proto: Any, spec: ModelSpec) -> Refusal | None:
