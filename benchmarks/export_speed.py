@@ -189,6 +189,10 @@ def figures_of(kept: dict[str, Stored]) -> list[Figure]:
         said = f"{len(slower)} of {len(real)} pairs" + (f": {', '.join(slower)}" if slower else "")
         said += f"; not measured: {', '.join(failed)}" if failed else ""
         found["rivals"] = Figure("rivals", len(slower) + len(failed), said)
+        slim = [Ratio(**one) for name, one in real.items() if name.endswith("onnxslim")]
+        if mean := geometric_mean(slim):
+            said = f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}] over {len(slim)} networks"
+            found["rivals mean"] = Figure("rivals mean", mean.value, said)
     for key, value in kept.get("export", {}).items():
         if key.startswith("cpu "):
             rest = f"; raw tf2onnx {value['raw_s']:.1f}" if "raw_s" in value else "; raw tf2onnx fails"

@@ -22,7 +22,7 @@ from keronyx.types import TensorSpec
 
 CHILD = "keronyx.export.tensorrt_child"
 
-CAPABILITIES = ("7.5", "8.6", "8.9", "12.0")
+CAPABILITIES = ("8.6", "8.9", "12.0")
 """What is built for unless something else is asked for: NVIDIA's Turing, Ampere, Ada and Blackwell."""
 
 BATCHES = (1, 4, 8)

@@ -264,12 +264,12 @@ def test_the_geometric_mean_of_opposite_ratios_is_one(figures, load):
 
 
 def test_a_figure_is_met_missed_or_not_measured(figures):
-    assert figures.Figure("memory unet", 4096.0).verdict == "met"
-    assert figures.Figure("memory unet", 4097.0).verdict == "missed"
+    assert figures.Figure("memory unet", 2048.0).verdict == "met"
+    assert figures.Figure("memory unet", 2049.0).verdict == "missed"
     assert figures.Figure("named", 99.0).verdict == "missed"
     assert figures.Figure("memory unet", None).verdict == "not measured"
     table = figures.table([figures.Figure("memory unet", 5000.0), figures.Figure("silent", 0)])
-    assert "| peak memory, unet | 5,000 MiB | 8.5 GiB | <= 4096 MiB | missed |" in table and "| met |" in table
+    assert "| peak memory, unet | 5,000 MiB | 8.5 GiB | <= 2048 MiB | missed |" in table and "| met |" in table
 
 
 def test_figures_come_from_the_parts_that_were_kept(load):
@@ -282,7 +282,10 @@ def test_figures_come_from_the_parts_that_were_kept(load):
             "broken_names": 0,
         },
         "latency": {"ratios": {"a": one, "b": {**one, "value": 1.2, "verdict": "slower"}}, "problems": {"c": "no"}},
-        "rivals": {"ratios": {"a, raw": one, "a, control": {**one, "verdict": "slower"}}, "problems": {}},
+        "rivals": {
+            "ratios": {"a, raw": one, "a, raw, onnxslim": one, "a, control": {**one, "verdict": "slower"}},
+            "problems": {},
+        },
         "export": {"cpu enet": {"seconds": 9.0, "command_s": 14.0}, "nodes unet": 80},
     }
     found = {figure.key: figure for figure in speed.figures_of(json.loads(json.dumps(kept)))}
@@ -291,6 +294,7 @@ def test_figures_come_from_the_parts_that_were_kept(load):
     assert found["silent"].value == 1 and found["silent"].verdict == "missed"
     assert found["slower"].value == 2 and "b" in found["slower"].said and "not measured: c" in found["slower"].said
     assert found["rivals"].value == 0
+    assert found["rivals mean"].value == pytest.approx(0.8) and "over 1 networks" in found["rivals mean"].said
     assert found["cpu enet"].said == "9.0 CPU s (whole command 14.0; raw tf2onnx fails)"
     assert found["memory unet"].verdict == "not measured"
 

@@ -56,7 +56,7 @@ def export(
     ] = None,
     compute_capability: Annotated[
         str, typer.Option(metavar="LIST", help="GPUs to build engines for in that check, by compute capability.")
-    ] = "7.5,8.6,8.9,12.0",
+    ] = "8.6,8.9,12.0",
     weights: Weights = None,
     substitute_layer: SubstituteLayer = None,
     custom_objects: CustomObjects = None,
