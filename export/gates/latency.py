@@ -17,7 +17,7 @@ LEAST_PAIRS, MOST_PAIRS = 6, 200
 BUDGET_NS = 2_000_000_000
 """Pairs are made for this long, LEAST_PAIRS in any case..."""
 
-LONGEST_NS = 10_000_000_000
+LONGEST_NS = 5_000_000_000
 """...but no further one after this long."""
 
 
