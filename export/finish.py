@@ -168,3 +168,13 @@ def digest(path: Path) -> str:
     hashed = hashlib.sha256()
     found = hash_path(path, hashed)
     return hash_path(beside(path), hashed) if beside(path).is_file() else found
+
+
+def save_optimized(folder: Path, spec: ModelSpec, timeout_s: float = 600.0) -> Message:
+    """Save ONNX Runtime's optimized form of a folder's `model.onnx` (see `optimized.py`), in a process of its own."""
+    child = Child(FINISHING, ENVIRONMENT, title="ONNX Runtime, saving its graph,")
+    try:
+        child.wait_ready(timeout_s)
+        return child.ask("optimize", timeout_s, path=str(folder / "model.onnx"), spec=asdict(spec))
+    finally:
+        child.close()

@@ -272,6 +272,13 @@ def departs(order: Message) -> Message:
     return {"departs": verdicts}
 
 
+def optimize(order: Message) -> Message:
+    """Save ONNX Runtime's optimized form beside a model that passed the gates."""
+    from keronyx.export import optimized
+
+    return optimized.save(Path(order["path"]), _spec(order["spec"]))
+
+
 def _spec(told: Message) -> ModelSpec:
     def tensors(values: list[Message]) -> tuple[TensorSpec, ...]:
         return tuple(TensorSpec(v["name"], tuple(v["shape"]), v["dtype"]) for v in values)
@@ -280,4 +287,4 @@ def _spec(told: Message) -> ModelSpec:
 
 
 if __name__ == "__main__":
-    serve({"finish": finish, "reject": reject_raw, "departs": departs})
+    serve({"finish": finish, "reject": reject_raw, "departs": departs, "optimize": optimize})

@@ -17,7 +17,7 @@ from keronyx.pipeline.reporting import Prepare, artifact_kinds, check_options, r
 from keronyx.pipeline.resume import resume
 from keronyx.pipeline.rounds import run_alone
 from keronyx.pipeline.run import INTERRUPTED, SettingResult, SettingRun
-from keronyx.pipeline.sources import export, exported_here, is_export, preparation, resolve, slug
+from keronyx.pipeline.sources import export, exported_here, is_export, preparation, resolve, save_optimized, slug
 from keronyx.pipeline.sweep import still_gaining, sweep_settings
 from keronyx.profiles import environment, plan, preflight
 from keronyx.runtime import RUNTIMES
@@ -35,6 +35,7 @@ __all__ = [
     "profile",
     "resolve",
     "resume",
+    "save_optimized",
     "slug",
 ]
 
