@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import json
 import os
+import signal
 import shutil
 import subprocess
 import sys
@@ -183,9 +184,9 @@ def command(model: Model, target: Path, log: Path) -> tuple[int | None, str, flo
                 break
             if time.monotonic() > ends and not late:
                 late = True
-                process.terminate()  # the command ends its own children
+                os.kill(process.pid, signal.SIGTERM)  # the command ends its own children; Popen's own would reap it
             if time.monotonic() > ends + 10:
-                process.kill()
+                os.kill(process.pid, signal.SIGKILL)
             time.sleep(0.05)
     process.returncode = os.waitstatus_to_exitcode(status)
     said = log.read_text(errors="replace")

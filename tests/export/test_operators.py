@@ -165,7 +165,7 @@ def test_what_onnx_cannot_say_is_refused_by_operator_and_layer(layer: str, opera
     from keronyx.export import onnx, signature
 
     compute: dict[str, Callable[[Any], Any]] = {
-        "Hashing": keras.layers.Hashing(5),
+        "Hashing": keras.layers.Hashing(5, name="hashing"),
         "fft2": lambda x: keras.ops.fft2((x, x))[0],
         "inv": keras.ops.inv,
         "irfft": lambda x: keras.ops.irfft((x, x)),
