@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,8 @@ def tried(model: Any, spec: ModelSpec, asked: Asked) -> list[Trial]:
     for length, small in ATTEMPTS:
         drawn = trials.draw(spec.inputs, known, length, small, names)
         try:
-            return [Trial(trial.kind, trial.inputs, answers(model, spec, trial.inputs)) for trial in drawn]
+            told = [Trial(trial.kind, trial.inputs, answers(model, spec, trial.inputs)) for trial in drawn]
+            return told + _uneven(model, spec, trials.uneven(spec.inputs, known, small, names))
         except Exception as error:
             problem = problem or error
     assert problem is not None
@@ -42,6 +43,15 @@ def tried(model: Any, spec: ModelSpec, asked: Asked) -> list[Trial]:
         f"Keras gives no answers to compare with: {one_line(problem)}",
         "the model may take only certain values; say sizes with --shape",
     ) from problem
+
+
+def _uneven(model: Any, spec: ModelSpec, drawn: Sequence[Trial]) -> list[Trial]:
+    """Those of the further trials that Keras takes: many models want a multiple of something, or a square."""
+    told = []
+    for trial in drawn:
+        with suppress(Exception):
+            told.append(Trial(trial.kind, trial.inputs, answers(model, spec, trial.inputs)))
+    return told
 
 
 def answers(model: Any, spec: ModelSpec, inputs: Sequence[Array]) -> list[Array]:

@@ -68,6 +68,32 @@ def draw(
     return trials
 
 
+def uneven(
+    tensors: Sequence[TensorSpec], limits: Mapping[str, int], small: int, names: Sequence[Sequence[int | str]]
+) -> list[Trial]:
+    """One more trial where sizes other than the batch are open: all of them different, none a power of two."""
+    batches = {dims[0] for t, dims in zip(tensors, names, strict=True) if t.shape and t.shape[0] is None}
+    opened = [dim for t, dims in zip(tensors, names, strict=True) for dim in _open(t, dims) if dim not in batches]
+    sizes = {dim: 80 + 32 * i for i, dim in enumerate(dict.fromkeys(opened))}
+    if not sizes:
+        return []
+    random = np.random.default_rng(3)
+    arrays = []
+    for tensor, dims in zip(tensors, names, strict=True):
+        shape = [1 if size is None else size for size in tensor.shape]
+        shape = [
+            sizes.get(dim, size) if known is None else size
+            for dim, size, known in zip(dims, shape, tensor.shape, strict=True)
+        ]
+        arrays.append(_array(tensor.dtype, tuple(shape), "random", limits.get(tensor.name), small, random))
+    return [Trial("uneven", arrays, [])]
+
+
+def _open(tensor: TensorSpec, dims: Sequence[int | str]) -> list[int | str]:
+    """Names of the open dimensions that are not the batch."""
+    return [dim for axis, dim in enumerate(dims) if axis > 0 and tensor.shape[axis] is None]
+
+
 def _array(
     dtype_name: str, shape: tuple[int, ...], kind: str, limit: int | None, small: int, random: np.random.Generator
 ) -> Array:

@@ -37,6 +37,8 @@ def _nearest(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
     from onnx import TensorProto
 
     sizes = _sizes(graph, node)
+    if sizes is None and node.get_attr_value("half_pixel_centers"):
+        return _nearest_of_open_size(graph, node)
     if sizes is None or (not node.get_attr_value("half_pixel_centers") and all(new % old == 0 for old, new in sizes)):
         return _linear(graph, node, name, _)
     places = [matrix.argmax(1) for matrix in _matrices(node, sizes)]
@@ -53,6 +55,27 @@ def _nearest(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
     rows = b.make("Gather", image, b.constant(places[0], "int64"), axis=2)
     columns = b.make("Gather", rows, b.constant(places[1], "int64"), axis=3)
     return b.finish("Transpose", columns, perm=TO_CHANNELS_LAST)
+
+
+def _nearest_of_open_size(graph: Any, node: Any) -> None:
+    """TensorFlow's own arithmetic, in float32: pixel `floor((i + 0.5) * (old / new))`, the last one at most."""
+    from onnx import TensorProto
+
+    b = Builder(graph, node)
+    picked = b.inputs[0]
+    shape = b.make("Shape", picked)
+    wanted = b.make("Cast", b.inputs[1], to=TensorProto.INT64)
+    for axis in (0, 1):
+        old = b.make("Gather", shape, b.constant(axis + 1, "int64"))
+        new = b.make("Gather", wanted, b.constant(axis, "int64"))
+        scale = b.make("Div", b.make("Cast", old, to=TensorProto.FLOAT), b.make("Cast", new, to=TensorProto.FLOAT))
+        steps = b.make("Range", b.constant(0, "int64"), new, b.constant(1, "int64"))
+        middles = b.make("Add", b.make("Cast", steps, to=TensorProto.FLOAT), b.constant(0.5, "float32"))
+        place = b.make("Cast", b.make("Floor", b.make("Mul", middles, scale)), to=TensorProto.INT64)
+        last = b.make("Sub", old, b.constant(1, "int64"))
+        place = b.make("Min", place, last)
+        picked = b.make("Gather", picked, place, axis=axis + 1)
+    b.finish("Identity", picked)
 
 
 def _by_matrices(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:

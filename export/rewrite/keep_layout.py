@@ -32,9 +32,12 @@ class KeepLayout(ir.passes.InPlacePass):
             return ir.passes.PassResult(model, False)
         infer_shapes(model)
         changed = _merge(graph)
+        moved = _moved(graph)
         while _turn_once(graph):
             _merge(graph)
-            changed = True
+            changed, before, moved = True, moved, _moved(graph)
+            if moved >= before:  # what was estimated to be a gain was none: no further
+                break
         if changed:
             RemoveUnusedNodesPass()(model)
         return ir.passes.PassResult(model, changed)
@@ -72,8 +75,13 @@ def _merge(graph: ir.Graph) -> bool:
     return changed
 
 
+def _moved(graph: ir.Graph) -> float:
+    """Elements that all transposes move."""
+    return sum(_elements(node.outputs[0]) for node in graph if node.op_type == "Transpose")
+
+
 def _turn_once(graph: ir.Graph) -> bool:
-    """Turn every island that is worth it. Each turn leaves fewer elements to move, so that this comes to an end."""
+    """Turn every island that is worth it, each once."""
     changed = False
     for island in _islands(graph):
         for order in _orders(island):

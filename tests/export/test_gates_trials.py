@@ -95,3 +95,12 @@ def test_each_input_knows_the_vocabulary_it_is_looked_up_in() -> None:
     sequential = keras.Sequential([layers.Input((4,), dtype="int32", name="words"), layers.Embedding(9, 2)])
     assert trials.limits(sequential) == {"words": 9}
     assert trials.limits(keras.Model(free, keras.ops.cast(free, "float32"))) == {}
+
+
+def test_open_sizes_are_tried_unequal_too() -> None:
+    tensors = [TensorSpec("a", (None, None, None, 3), "float32"), TensorSpec("b", (None, None), "float32")]
+    names = [("batch", "height", "width", 3), ("batch", "height")]
+    (trial,) = trials.uneven(tensors, {}, 4, names)
+    assert [array.shape for array in trial.inputs] == [(1, 80, 112, 3), (1, 80)]
+    assert trials.uneven(tensors[:1], {}, 4, [("n", "n", "n", 3)]) == []  # sizes of the batch are the batch's
+    assert trials.uneven([TensorSpec("x", (None, 8), "float32")], {}, 4, [("batch", 8)]) == []

@@ -103,3 +103,23 @@ def test_methods_without_a_matrix_are_refused_by_layer_and_operator(method: str,
     spec = signature.of_keras(model, "tiny", "tiny", None, None, asked=asked)
     with pytest.raises(ExportError, match=rf"{operator} \(layer shrink\)"):
         onnx.convert(model, spec, tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("size", [(24, 24), (37, 13)])
+def test_nearest_of_open_sizes_gives_tensorflows_pixels_at_every_size(size: tuple[int, int], to_onnx: Any) -> None:
+    import numpy as np
+    import onnxruntime
+
+    model = _resizing((None, None, 3), size, interpolation="nearest")
+    from keronyx.export import onnx, signature
+
+    spec = signature.of_keras(model, "tiny", "tiny", None, None, leave_open=True)
+    path = Path("open.onnx").resolve()
+    onnx.convert(model, spec, path)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    wrong = []
+    for height, width in [(h, h * 2 // 3 + 1) for h in range(5, 230, 7)] + [(80, 80), (112, 224), (160, 96)]:
+        image = np.random.default_rng(height).random((1, height, width, 3), np.float32)
+        if not np.array_equal(session.run(None, {"x": image})[0], np.asarray(model(image))):
+            wrong.append((height, width))
+    assert not wrong

@@ -110,3 +110,17 @@ def test_the_rank_of_constants_may_be_lower(passed):
 def test_computed_tensors_of_lower_rank_keep_the_island(passed):
     text = island("b = Mul(a, w)").replace("x) =>", "x, float[6,4] w) =>")
     assert passed(text, KeepLayout()).count("Transpose") == 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_it_ends_where_an_island_would_be_turned_to_and_fro(to_onnx):
+    import keras
+    from keras import layers
+
+    x = keras.Input((9, 11, 3), name="x")
+    outputs = [
+        layers.Conv2DTranspose(4, k, strides=s, padding="same", name=f"up{k}{s}")(x) for k, s in ((2, 3), (3, 2))
+    ]
+    path, _, _ = to_onnx(keras.Model(x, outputs))
+    assert path.is_file()
