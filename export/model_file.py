@@ -143,7 +143,7 @@ def _build(config: dict[str, Any], terms: dict[str, Any]) -> Any:
 def _named(path: Path, name: str) -> Iterator[Path]:
     """The file under a name that Keras takes for what it is."""
     with tempfile.TemporaryDirectory() as folder:
-        (link := Path(folder) / name).symlink_to(path)
+        (link := Path(folder) / name).symlink_to(path.resolve())
         yield link
 
 

@@ -450,3 +450,16 @@ def test_weights_for_a_saved_model_are_refused(tmp_path: Path) -> None:
 def test_a_source_survives_the_way_to_the_child() -> None:
     found = identify("module:build", trust=True)
     assert Source(**json.loads(json.dumps(dataclasses.asdict(found)))) == found
+
+
+def test_weights_named_from_the_current_folder_are_found(tmp_path: Path) -> None:
+    import keras
+
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, keras.layers.Dense(3)(x))
+    Path("m.json").write_text(model.to_json())
+    model.save_weights("m.weights.h5")
+    model.save("m.keras")
+    for weights in ("m.weights.h5", "m.keras"):
+        loaded = sources.load(identify("m.json", weights=weights))
+        assert np.array_equal(loaded.get_weights()[0], model.get_weights()[0])
