@@ -87,7 +87,7 @@ CHANGES: list[tuple[Callable[[Config], Any], str]] = [
 def test_a_configuration_that_makes_no_sense_says_where(
     change: Callable[[Config], Any], message: str, saved: Path
 ) -> None:
-    refused(changed(saved, change), message)
+    assert refused(changed(saved, change), message)
 
 
 @pytest.mark.slow
@@ -100,7 +100,7 @@ def test_weights_that_are_none_are_said(saved: Path) -> None:
             archive.writestr("config.json", config)
             if content is not None:
                 archive.writestr("model.weights.h5", content)
-        refused(path, message)
+        assert refused(path, message)
 
 
 @pytest.mark.slow
@@ -112,13 +112,13 @@ def test_hdf5_without_weights_or_with_others_is_said(saved: Path) -> None:
         name = file["model_weights/d"].attrs["weight_names"][0]
         del file["model_weights/d"][name]
         file["model_weights/d"][name] = np.zeros((4, 3), "float32")
-    refused(path, r"'?d\b.*\(4, 2\).*\(4, 3\)")
+    assert refused(path, r"'?d\b.*\(4, 2\).*\(4, 3\)")
     with h5py.File(path, "a") as file:
         del file["model_weights"]
-    refused(path, "network without its weights")
+    assert refused(path, "network without its weights")
     with h5py.File(path, "a") as file:
         file.attrs["model_config"] = "{not json"
-    refused(path, "damaged")
+    assert refused(path, "damaged")
 
 
 @pytest.mark.slow
@@ -138,7 +138,7 @@ def test_an_empty_model_is_said(tmp_path: Path) -> None:
     import keras
 
     keras.Sequential([], name="empty").save(tmp_path / "empty.keras")
-    refused(tmp_path / "empty.keras", "has no layers")
+    assert refused(tmp_path / "empty.keras", "has no layers")
 
 
 @pytest.mark.slow
@@ -162,8 +162,10 @@ def test_a_module_named_in_a_file_is_not_imported(saved: Path, monkeypatch: pyte
     (saved.parent / "wicked.py").write_text("open('ran', 'w')\ndef relu(x): open('ran', 'w')\n")
     monkeypatch.syspath_prepend(str(saved.parent))
     function = {"module": "wicked", "class_name": "function", "config": "relu", "registered_name": "relu"}
-    refused(changed(saved, lambda c: dense(c)["config"].update(activation=function)), "needs the custom class relu")
-    refused(
+    assert refused(
+        changed(saved, lambda c: dense(c)["config"].update(activation=function)), "needs the custom class relu"
+    )
+    assert refused(
         changed(saved, lambda c: dense(c).update(module="wicked", class_name="relu")), "custom class relu|registered"
     )
     assert not (saved.parent / "ran").exists()
@@ -186,13 +188,13 @@ def test_a_module_named_in_a_file_is_not_imported(saved: Path, monkeypatch: pyte
 def test_other_files_are_said(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(content)
     (tmp_path / "w.h5").touch()
-    refused(tmp_path / name, message, **({"weights": str(tmp_path / "w.h5")} if name == "a.json" else {}))
+    assert refused(tmp_path / name, message, **({"weights": str(tmp_path / "w.h5")} if name == "a.json" else {}))
 
 
 def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.keras")
-    refused(tmp_path / "pipe.keras", "neither a file nor a folder")
-    refused("/dev/null", "neither a file nor a folder")
+    assert refused(tmp_path / "pipe.keras", "neither a file nor a folder")
+    assert refused("/dev/null", "neither a file nor a folder")
 
 
 def test_a_file_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +205,7 @@ def test_a_file_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest
         raise denied
 
     monkeypatch.setattr(Path, "open", forbid)
-    refused(tmp_path / "m.keras", "cannot be read: Permission denied")
+    assert refused(tmp_path / "m.keras", "cannot be read: Permission denied")
 
 
 @pytest.mark.slow
@@ -211,9 +213,9 @@ def test_weights_of_another_model_or_none_are_said(saved: Path) -> None:
     import keras
 
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)]).save(saved.with_name("other.keras"))
-    refused(saved, r"other\.keras does not fit .*layer 'd'", weights=str(saved.with_name("other.keras")))
+    assert refused(saved, r"other\.keras does not fit .*layer 'd'", weights=str(saved.with_name("other.keras")))
     saved.with_name("text.h5").write_text("hello")
-    refused(saved, r"text\.h5 does not fit .*damaged", weights=str(saved.with_name("text.h5")))
+    assert refused(saved, r"text\.h5 does not fit .*damaged", weights=str(saved.with_name("text.h5")))
     with pytest.raises(UsageError, match="without its weights"):
         (saved.with_name("net.json")).write_text("{}")
         identify(str(saved.with_name("net.json")))

@@ -333,14 +333,14 @@ def test_arguments_that_changed_nothing_are_left_out(tmp_path: Path) -> None:
 def test_what_keras_3_has_no_equal_of_names_its_layer(made: dict[str, Any], message: str, tmp_path: Path) -> None:
     made["inbound_nodes"] = [[["x", 0, 0, {}]]]
     path = write_h5(tmp_path / "old.h5", functional([old_input("x", 4, 4, 3), made], ["x"], ["r"]), {})
-    refused(path, message)
+    assert refused(path, message)
 
 
 def test_a_ragged_input_and_two_layers_of_one_name_are_said(tmp_path: Path) -> None:
     ragged = functional([old_input("x", 4, ragged=True)], ["x"], ["x"])
-    refused(write_h5(tmp_path / "ragged.h5", ragged, {}), "input 'x' is ragged")
+    assert refused(write_h5(tmp_path / "ragged.h5", ragged, {}), "input 'x' is ragged")
     twice = functional([old_input("x", 4), *(dense("d", 4, [[["x", 0, 0, {}]]]) for _ in range(2))], ["x"], ["d"])
-    refused(write_h5(tmp_path / "twice.h5", twice, {}), "two layers are called 'd'")
+    assert refused(write_h5(tmp_path / "twice.h5", twice, {}), "two layers are called 'd'")
 
 
 # --- recurrent layers -------------------------------------------------------------------------------------------------
@@ -576,7 +576,9 @@ def test_a_merge_and_a_text_convolution_of_keras_1_load(tmp_path: Path) -> None:
     expected = np.concatenate([z.max(1), z.mean(1)], -1)
     np.testing.assert_allclose(answer(loaded, x), expected, rtol=1e-4, atol=1e-5)
     config["config"]["layers"][-1]["config"]["layers"] = ["a", "b"]
-    refused(write_h5(tmp_path / "branches.h5", config, weights, None), r"layer 'joined' \(Merge\) joins whole models")
+    assert refused(
+        write_h5(tmp_path / "branches.h5", config, weights, None), r"layer 'joined' \(Merge\) joins whole models"
+    )
 
 
 # --- weights that do not fit ------------------------------------------------------------------------------------------
@@ -608,4 +610,4 @@ def test_weights_that_do_not_fit_say_where(change: dict[str, Any], message: str,
             del file["model_weights/d"]
         if "root" in change:
             file.move("model_weights", "weights")
-    refused(path, message)
+    assert refused(path, message)
