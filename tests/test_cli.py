@@ -263,7 +263,8 @@ def test_a_disk_that_is_full_in_the_end_does_not_cost_the_report(run, report, mo
 @pytest.fixture
 def report():
     """30 rounds of four rows, one of them the reference, on a calm machine."""
-    import importlib.util
+    from functools import partial
+import importlib.util
 
     spec = importlib.util.spec_from_file_location("reports", ROOT / "tests/profiles/conftest.py")
     module = importlib.util.module_from_spec(spec)
@@ -275,7 +276,8 @@ def report():
 def test_wrong_answers_exit_with_4(segmenter_copy, run, monkeypatch):
     from keronyx import parity
 
-    monkeypatch.setattr(parity, "TYPICAL", -1.0)  # nothing can be as good as that
+    impossible = parity.Tolerance(typical=-1.0)  # nothing can be as good as that
+    monkeypatch.setattr(parity, "check", partial(parity.check, tolerance=impossible))
     code, out, _ = run("profile", segmenter_copy, *QUICK)
     assert code == Exit.PARITY and "FAIL tensor" in out and "fastest" not in out
 
