@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -263,8 +264,7 @@ def test_a_disk_that_is_full_in_the_end_does_not_cost_the_report(run, report, mo
 @pytest.fixture
 def report():
     """30 rounds of four rows, one of them the reference, on a calm machine."""
-    from functools import partial
-import importlib.util
+    import importlib.util
 
     spec = importlib.util.spec_from_file_location("reports", ROOT / "tests/profiles/conftest.py")
     module = importlib.util.module_from_spec(spec)
