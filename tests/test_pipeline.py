@@ -115,6 +115,14 @@ def test_a_folder_exported_at_another_batch_is_refused(segmenter_export):
         of(segmenter_export, dataclasses.replace(OPTIONS, batches=(2,)))
 
 
+@pytest.mark.parametrize(("name", "size"), [("MobileNetV3Small", (224, 224)), ("Xception", None)])
+def test_only_an_architecture_that_leaves_its_size_open_is_given_one(name, size, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(sources.convert, "export", lambda *_, **options: asked.update(options))
+    sources.export(resolve(f"keras.applications:{name}"))
+    assert asked["image_size"] == size
+
+
 def test_slugs_are_file_names():
     assert pipeline.slug("unet:16") == "unet-16" and pipeline.slug("../..") == "model"
     assert "/" not in pipeline.slug("a/b\\c d")

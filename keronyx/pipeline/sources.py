@@ -16,8 +16,8 @@ from keronyx.zoo import names
 EXPORTS = Path("exports")
 """Where exports go, and where `profile` without a source looks."""
 
-APPLICATION_SIZE = (224, 224)
-"""Height and width for keras.applications that leave them open: what most of them were trained on."""
+APPLICATION_SIZES = {"MobileNetV3Small": (224, 224), "MobileNetV3Large": (224, 224)}
+"""Height and width of the keras.applications that leave them open: what they were trained on."""
 
 ZOO_BUILDER = "keronyx.zoo.networks:build"
 
@@ -85,7 +85,7 @@ def export(
 ) -> Exported:
     """Convert a source, into `target` or a folder of EXPORTS named by content. Raises KeronyxError."""
     if source.kind == "applications" and image_size is None and not shapes:
-        image_size = APPLICATION_SIZE
+        image_size = APPLICATION_SIZES.get(source.target)
     return convert.export(
         source,
         kinds,
