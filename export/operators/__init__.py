@@ -18,6 +18,7 @@ def handlers() -> dict[str, Handler]:
     from keronyx.export.operators import (
         bounds,
         carried,
+        conv_transpose,
         division,
         einsum,
         elementwise,
@@ -33,6 +34,7 @@ def handlers() -> dict[str, Handler]:
     modules = (
         bounds,
         carried,
+        conv_transpose,
         division,
         einsum,
         elementwise,
