@@ -1,9 +1,9 @@
 """Image resizing as TensorFlow computes it.
 
 Three things go wrong in tf2onnx: scales are rounded so that a row can be missing (11 -> 13), nearest pixels are off by
-one at some sizes (6 -> 37), area is taken for nearest. Antialiasing and Lanczos it does not know; a bicubic kernel
-TensorFlow reads from a table of 1024 places, ONNX Runtime computes it. Between sizes that are known, every one of these
-is a fixed matrix for rows and one for columns: what TensorFlow itself makes of the identity.
+one at some sizes (6 -> 37), area is taken for nearest. Antialiasing and Lanczos it does not know; bicubic weights
+TensorFlow reads from a table of 1024 places, ONNX Runtime computes them (1e-3 apart). Between sizes that are known,
+every one of these is a fixed matrix for rows and one for columns: what TensorFlow itself makes of the identity.
 """
 
 from __future__ import annotations
@@ -20,6 +20,12 @@ TO_CHANNELS_FIRST, TO_CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 
 RESIZABLE = frozenset({"FLOAT", "INT32", "INT8", "UINT8"})
 """What ONNX Runtime's Resize takes on CPU."""
+
+PLACES = 1024
+"""Places between two pixels for which TensorFlow keeps bicubic weights."""
+
+OFFSETS = [[-1], [0], [1], [2]]
+"""Pixels that bicubic weights are for, from the one before the place."""
 
 
 def _linear(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
@@ -63,11 +69,7 @@ def _nearest_of_open_size(graph: Any, node: Any) -> None:
 
     b = Builder(graph, node)
     picked = b.inputs[0]
-    shape = b.make("Shape", picked)
-    wanted = b.make("Cast", b.inputs[1], to=TensorProto.INT64)
-    for axis in (0, 1):
-        old = b.make("Gather", shape, b.constant(axis + 1, "int64"))
-        new = b.make("Gather", wanted, b.constant(axis, "int64"))
+    for axis, (old, new) in enumerate(_open_sizes(b)):
         scale = b.make("Div", b.make("Cast", old, to=TensorProto.FLOAT), b.make("Cast", new, to=TensorProto.FLOAT))
         steps = b.make("Range", b.constant(0, "int64"), new, b.constant(1, "int64"))
         middles = b.make("Add", b.make("Cast", steps, to=TensorProto.FLOAT), b.constant(0.5, "float32"))
@@ -78,10 +80,68 @@ def _nearest_of_open_size(graph: Any, node: Any) -> None:
     b.finish("Identity", picked)
 
 
+def _bicubic_of_open_size(graph: Any, node: Any) -> None:
+    """Four rows, then four columns a pixel, weighted by TensorFlow's table; its arithmetic in float32."""
+    from onnx import TensorProto
+
+    corners, half = bool(node.get_attr_value("align_corners")), bool(node.get_attr_value("half_pixel_centers"))
+    b = Builder(graph, node)
+    picked = b.inputs[0] if b.dtype == b.made else b.make("Cast", b.inputs[0], to=b.made)
+    table = b.constant(_cubic_table(-0.5 if half else -0.75), "float32")
+    zero, one, first = b.constant(0, "int64"), b.constant(1, "int64"), b.constant(0.0, "float32")
+    for axis, (old, new) in enumerate(_open_sizes(b)):
+        last = b.make("Sub", old, one)
+        lengths = (last, b.make("Max", b.make("Sub", new, one), one)) if corners else (old, new)
+        scale = b.make("Div", *(b.make("Cast", length, to=TensorProto.FLOAT) for length in lengths))
+        at = b.make("Cast", b.make("Range", zero, new, one), to=TensorProto.FLOAT)
+        if half:
+            at = b.make("Add", at, b.constant(0.5, "float32"))
+        at = b.make("Mul", at, scale)
+        if half:
+            at = b.make("Sub", at, b.constant(0.5, "float32"))
+        floor = b.make("Floor", at)
+        place = b.make("Round", b.make("Mul", b.make("Sub", at, floor), b.constant(PLACES, "float32")))
+        weights = b.make("Gather", table, b.make("Cast", place, to=TensorProto.INT64), axis=1)
+        middle = b.make("Cast", floor, to=TensorProto.INT64)
+        taps = b.make("Add", b.make("Unsqueeze", middle, b.constant([0], "int64")), b.constant(OFFSETS, "int64"))
+        inside = b.make("Min", b.make("Max", taps, zero), last)
+        if half:
+            weights = b.make("Where", b.make("Equal", taps, inside), weights, first)
+            weights = b.make("Div", weights, b.make("ReduceSum", weights, b.constant([0], "int64"), keepdims=1))
+        wide = b.constant([1, 2] if axis == 0 else [1], "int64")
+        parts = []
+        for tap in range(len(OFFSETS)):
+            weight = b.make("Unsqueeze", b.make("Gather", weights, b.constant(tap, "int64")), wide)
+            pixels = b.make("Gather", picked, b.make("Gather", inside, b.constant(tap, "int64")), axis=axis + 1)
+            parts.append(b.make("Mul", pixels, weight))
+        picked = b.make("Sum", *parts)
+    b.finish("Identity", picked)
+
+
+def _cubic_table(a: float) -> Array:
+    """What a pixel at each of TensorFlow's places between two gives the four around it; (4, PLACES + 1) float64."""
+    x = np.arange(PLACES + 1) / PLACES
+    near, y = ((a + 2) * x - (a + 3)) * x * x + 1, x + 1
+    far = ((a * y - 5 * a) * y + 8 * a) * y - 4 * a
+    return np.array([far, near, near[::-1], far[::-1]])
+
+
+def _open_sizes(b: Builder) -> list[tuple[str, str]]:
+    """Old and new size of rows and of columns, int64 scalars of the graph."""
+    from onnx import TensorProto
+
+    shape, wanted = b.make("Shape", b.inputs[0]), b.make("Cast", b.inputs[1], to=TensorProto.INT64)
+
+    def size(sizes: str, axis: int) -> str:
+        return b.make("Gather", sizes, b.constant(axis, "int64"))
+
+    return [(size(shape, axis + 1), size(wanted, axis)) for axis in (0, 1)]
+
+
 def _by_matrices(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
     sizes = _sizes(graph, node)
-    if sizes is None:  # left as it is, and so refused
-        return _linear(graph, node, name, _) if node.type == "ResizeBicubic" else None
+    if sizes is None:  # others are left as they are, and so refused
+        return _bicubic_of_open_size(graph, node) if node.type == "ResizeBicubic" else None
     rows, columns = _matrices(node, sizes)
     b = Builder(graph, node)
     given = b.inputs[0] if b.dtype == b.made else b.make("Cast", b.inputs[0], to=b.made)

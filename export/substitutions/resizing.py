@@ -67,7 +67,9 @@ def _scope() -> Iterator[None]:
         aspect = crop_to_aspect_ratio or pad_to_aspect_ratio
         rows = len(images.shape) - (3 if backend.standardize_data_format(data_format) == "channels_last" else 2)
         old = tuple(images.shape[rows : rows + 2])
-        if aspect and None not in old and images.dtype.is_floating:
+        if pad_to_aspect_ratio and None in old and images.dtype.is_floating:
+            images, pad_to_aspect_ratio = _padded(images, rows, size, fill_value), False
+        elif aspect and None not in old and images.dtype.is_floating:
             wanted = [np.float32(old[1 - i] * size[i]) / np.float32(size[1 - i]) for i in (0, 1)]
             edges = [(int(w) - o) / 2 for w, o in zip(wanted, old, strict=True)]
             if crop_to_aspect_ratio:
@@ -91,6 +93,18 @@ def _scope() -> Iterator[None]:
 
     with replaced(tf.image, "resize", resize), replaced(keras_image, "resize", resize_in_keras):
         yield
+
+
+def _padded(images: Any, rows: int, size: Any, value: float) -> Any:
+    """Images of open sizes with as much on both sides as Keras adds, which asks with branches whether it adds any."""
+    import tensorflow as tf
+
+    old = [tf.shape(images)[rows + i] for i in (0, 1)]
+    wanted = [tf.cast(tf.cast(old[1 - i] * size[i], "float32") / size[1 - i], "int32") for i in (0, 1)]
+    edges = [tf.maximum(w - o, 0) // 2 for w, o in zip(wanted, old, strict=True)]
+    pads: list[list[Any]] = [[0, 0] for _ in images.shape]
+    pads[rows : rows + 2] = [[edge, edge] for edge in edges]
+    return tf.pad(images, pads, constant_values=value)
 
 
 def _cropped(images: Any, rows: int, old: tuple[int, ...], new: list[int]) -> Any:

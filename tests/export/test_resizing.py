@@ -123,3 +123,62 @@ def test_nearest_of_open_sizes_gives_tensorflows_pixels_at_every_size(size: tupl
         if not np.array_equal(session.run(None, {"x": image})[0], np.asarray(model(image))):
             wrong.append((height, width))
     assert not wrong
+
+
+OPEN_SIZES = [(5, 9), (9, 5), (24, 24), (31, 13), (80, 112), (1, 7)]
+
+
+def _assert_exact_at_open_sizes(model: Any, comparison: Any, relative: float = 1e-5) -> None:
+    import numpy as np
+
+    from keronyx.export import onnx, signature
+
+    spec = signature.of_keras(model, "tiny", "tiny", None, None, leave_open=True)
+    path = Path("open.onnx").resolve()
+    onnx.convert(model, spec, path)
+    for height, width in OPEN_SIZES:
+        images = [np.random.default_rng(height).random((2, height, width, 3), np.float32)]
+        found = comparison.run_onnx(path, spec, images)
+        comparison.assert_same(comparison.keras_answers(model, images), found, relative)
+
+
+@pytest.mark.parametrize("size", [(24, 24), (37, 13), (1, 3)])
+def test_bicubic_of_open_sizes_has_tensorflows_weights(size: tuple[int, int], comparison: Any) -> None:
+    _assert_exact_at_open_sizes(_resizing((None, None, 3), size, interpolation="bicubic"), comparison)
+    assert not _operators(Path("open.onnx")).keys() & {"Resize", "ResizeBicubic"}
+
+
+def test_bicubic_upsampling_of_open_sizes_has_tensorflows_weights(comparison: Any) -> None:
+    import keras
+
+    x = keras.Input((None, None, 3), name="x")
+    _assert_exact_at_open_sizes(
+        keras.Model(x, keras.layers.UpSampling2D((3, 2), interpolation="bicubic")(x)), comparison
+    )
+
+
+@pytest.mark.parametrize("options", [{}, {"half_pixel_centers": True}, {"align_corners": True}])
+def test_bicubic_of_tensorflow_1_keeps_its_own_rules(options: dict[str, bool], comparison: Any) -> None:
+    import keras
+    import tensorflow as tf
+
+    class Old(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            return tf.raw_ops.ResizeBicubic(images=x, size=[17, 1], **options)
+
+        def compute_output_spec(self, x: Any) -> Any:
+            return keras.KerasTensor((x.shape[0], 17, 1, x.shape[3]))
+
+    x = keras.Input((None, None, 3), name="x")
+    _assert_exact_at_open_sizes(keras.Model(x, Old()(x)), comparison)
+
+
+@pytest.mark.parametrize("aspect", ["crop_to_aspect_ratio", "pad_to_aspect_ratio"])
+@pytest.mark.parametrize("size", [(12, 5), (7, 7)])
+@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
+def test_the_aspect_ratio_of_open_sizes_is_kept(
+    aspect: str, size: tuple[int, int], method: str, comparison: Any
+) -> None:
+    options: dict[str, Any] = {"interpolation": method, "fill_value": 0.5, aspect: True}
+    _assert_exact_at_open_sizes(_resizing((None, None, 3), size, **options), comparison)
+    assert "If" not in _operators(Path("open.onnx"))
