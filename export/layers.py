@@ -13,12 +13,16 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from keronyx.export.substitutions import replaced
+from keronyx.export.substitutions.scope_names import scope_name
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 LAYER = "keronyx.layer"
 """Key in the `metadata_props` of an ONNX node: its layer's path."""
+
+CALL = re.compile(r"(Stateful)?PartitionedCall(_\d+)?")
+"""Scopes that say nothing: TensorFlow's own, of a function called."""
 
 Scopes = dict[str, str]
 """TensorFlow scope, without the final slash -> path of the Keras layer."""
@@ -39,9 +43,7 @@ def scopes_of(root: Any) -> Iterator[Scopes]:
                 return original(self, *args, **kwargs)
             open_calls.append(self)
             path = "/".join(operation.name for operation in open_calls)
-            scope = re.sub(r"[^\w./>-]", "_", path, flags=re.ASCII)
-            scope = scope if re.match(r"[A-Za-z0-9.]", scope) else f"layer{scope}"
-            scopes[scope] = path
+            scope = _own(scope_name(path), path, scopes)
             try:
                 with tf.name_scope(f"{scope}/"):
                     return original(self, *args, **kwargs)
@@ -56,8 +58,19 @@ def scopes_of(root: Any) -> Iterator[Scopes]:
         yield scopes
 
 
+def _own(wanted: str, path: str, scopes: Scopes) -> str:
+    """A scope that is this path's alone, and entered as that: two names may differ in what a scope cannot hold."""
+    scope, number = wanted, 1
+    while scopes.setdefault(scope, path) != path:
+        scope, number = f"{wanted}_{number}", number + 1
+    return scope
+
+
 def layer_of(name: str, scopes: Mapping[str, str]) -> str | None:
-    """Path of the layer that made the operator (or tensor) of this name, the innermost one."""
+    """Path of the layer that made the operator (or tensor) of this name, the innermost one. Without scopes, as for a
+    SavedModel, the operator's own scope, which mostly is that."""
+    if not scopes:
+        return "/".join(part for part in name.split("/")[:-1] if not CALL.fullmatch(part)) or None
     while name:
         name = name.rpartition("/")[0]
         if name in scopes:

@@ -45,6 +45,7 @@ def substitutions() -> tuple[Substitution, ...]:
         grouped_conv,
         recurrent,
         resizing,
+        scope_names,
         symbolic_sizes,
         tables,
         time_distributed,
@@ -52,7 +53,7 @@ def substitutions() -> tuple[Substitution, ...]:
     )
 
     images = (conv_transpose, dilated_conv, grouped_conv, resizing, symbolic_sizes, upsampling)
-    others = (argmax, counting, dense, gelu, recurrent, tables, time_distributed)
+    others = (argmax, counting, dense, gelu, recurrent, scope_names, tables, time_distributed)
     return tuple(module.SUBSTITUTION for module in (*images, *others))
 
 
