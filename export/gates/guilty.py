@@ -6,6 +6,7 @@ Their answers may be too much to hold at once: a probe takes as many layers as f
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,49 @@ PROBE_BYTES = 2**28
 """Most memory the outputs of one probe may take, in Keras and again in ONNX Runtime."""
 
 
+@lru_cache(maxsize=1)
 def layers(model: Any) -> list[tuple[str, Any]]:
-    """Name and output of every layer of a functional or sequential model, in the order they are computed."""
-    graph = getattr(model, "_functional", None) or model
+    """Path and output of every layer of a functional or sequential model, in the order they are computed; those of
+    such models inside it come before the model they are in."""
+    graph = _graph(model)
     depths = getattr(graph, "_nodes_by_depth", {})
     nodes = [node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input]
-    return [(str(node.operation.name), tensor) for node in nodes for tensor in node.outputs]
+    found = []
+    for node in nodes:
+        name, inner = str(node.operation.name), _graph(node.operation)
+        if inner is not None:
+            found += _inside(inner, node.input_tensors, name)
+        found += [(name, tensor) for tensor in node.outputs]
+    return found
+
+
+def _graph(operation: Any) -> Any:
+    """The graph of layers that a functional or sequential model is; None of anything else."""
+    graph = getattr(operation, "_functional", None) or operation
+    return graph if hasattr(graph, "_nodes_by_depth") else None
+
+
+def _inside(graph: Any, tensors: Any, path: str) -> list[tuple[str, Any]]:
+    """The same for a model called by another on symbolic `tensors`: its layers are called on them once more."""
+    import keras
+
+    found: list[tuple[str, Any]] = []
+
+    def called(operation: Any) -> Any:
+        name = f"{path}/{operation.name}"
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            inner = _graph(operation)
+            if inner is not None:
+                found.extend(_inside(inner, keras.tree.flatten(arguments), name))
+            outputs = operation(*arguments, **options)
+            found.extend((name, tensor) for tensor in keras.tree.flatten(outputs))
+            return outputs
+
+        return call
+
+    graph._run_through_graph(tensors, operation_fn=called)
+    return found
 
 
 def probe(
