@@ -54,6 +54,26 @@ def parse(texts: Iterable[str]) -> dict[str, Shape]:
     return asked
 
 
+def batch_of(asked: Asked, batch: int | None, said: bool) -> int | None:
+    """The batch of inputs nobody asked a shape for; None is open.
+
+    Args:
+        batch: as `--batch` has it.
+        said: whether the user wrote that; else it is what all shapes asked for begin with, if they agree.
+
+    Raises:
+        UsageError: the user wrote both, and they contradict each other.
+    """
+    firsts = {name: first if isinstance(first := shape.dims[0], int) else None for name, shape in asked.items()}
+    if other := [name for name, first in firsts.items() if first != batch] if said else []:
+        shape = "x".join(map(str, asked[other[0]].dims))
+        raise UsageError(
+            f"--batch {batch or 'dynamic'} and --shape {other[0]}={shape} contradict each other",
+            "leave one of them away",
+        )
+    return batch if said or len(set(firsts.values())) != 1 else next(iter(firsts.values()))
+
+
 def _dtypes() -> set[str]:
     numbers = {np.dtype(code).name for code in np.typecodes["AllInteger"] + np.typecodes["Float"]}
     return {"bool", *numbers} - {"longdouble", "float128"}

@@ -91,6 +91,10 @@ def image_folder(content):
         ("report corrupt.keras", 1, "not a keronyx report"),
         ("export unet --batch some", 2, "--batch"),
         ("export missing.keras", 1, "no such file"),
+        ("export unet --batch 2 --shape image=3x64x64x3", 2, "--batch 2 and --shape image=3x64x64x3 contradict"),
+        ("export unet --batch 1 --shape image=3x64x64x3", 2, "--batch 1 and --shape"),
+        ("export unet --shape image=3x64x64x3 --batch dynamic", 2, "--batch dynamic and --shape"),
+        ("export unet --batch 2 --shape image=batch,64,64,3", 2, "--batch 2 and --shape image=batchx64x64x3"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(line, code, said, run):

@@ -27,6 +27,7 @@ OLDEST_OPSET, NEWEST_OPSET = 15, 24
 
 
 def export(
+    context: typer.Context,
     source: Annotated[
         str,
         typer.Argument(
@@ -90,6 +91,8 @@ def export(
         if shape and image_size:
             raise UsageError("--shape and --image-size contradict each other", "leave one of them away")
         fixed = None if batch == "dynamic" else options.positive(batch, "--batch")
+        said = context.get_parameter_source("batch")
+        fixed = pipeline.batch_of(shape or (), fixed, said is not None and said.name != "DEFAULT")
         with terminal.progress(quiet or json) as progress:
             exported = pipeline.export(
                 resolved,

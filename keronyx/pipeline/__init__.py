@@ -17,7 +17,16 @@ from keronyx.pipeline.reporting import Prepare, artifact_kinds, check_options, r
 from keronyx.pipeline.resume import resume
 from keronyx.pipeline.rounds import run_alone
 from keronyx.pipeline.run import INTERRUPTED, SettingResult, SettingRun
-from keronyx.pipeline.sources import export, exported_here, is_export, preparation, resolve, save_optimized, slug
+from keronyx.pipeline.sources import (
+    batch_of,
+    export,
+    exported_here,
+    is_export,
+    preparation,
+    resolve,
+    save_optimized,
+    slug,
+)
 from keronyx.pipeline.sweep import still_gaining, sweep_settings
 from keronyx.profiles import environment, plan, preflight
 from keronyx.runtime import RUNTIMES
@@ -27,6 +36,7 @@ __all__ = [
     "ProfileOptions",
     "Progress",
     "Silent",
+    "batch_of",
     "export",
     "exported_here",
     "is_export",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from keronyx.errors import UsageError
-from keronyx.export import convert, finish, folder
+from keronyx.export import convert, dims, finish, folder
 from keronyx.export.convert import Exported
 from keronyx.export.onnx import OPSET
 from keronyx.export.source import Source, hash_path, identify
@@ -99,6 +99,11 @@ def export(
         force=force,
         progress=(progress or Silent()).phase,
     )
+
+
+def batch_of(shapes: Sequence[str], batch: int | None, said: bool) -> int | None:
+    """What `--shape` and `--batch` say of the batch together (see `dims.batch_of`). Raises UsageError."""
+    return dims.batch_of(dims.parse(shapes), batch, said)
 
 
 def save_optimized(exported: Exported) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keronyx.errors import ExportError, UsageError
-from keronyx.export.dims import Shape, decided, input_dims, output_dims, parse, refuse_unknown
+from keronyx.export.dims import Shape, batch_of, decided, input_dims, output_dims, parse, refuse_unknown
 from keronyx.types import TensorSpec
 
 IMAGE = TensorSpec("image", (None, None, None, 3), "float32")
@@ -47,6 +47,25 @@ def test_a_shape_for_an_input_that_is_not_there_names_those_that_are() -> None:
     with pytest.raises(UsageError) as refusal:
         refuse_unknown({"imgae": Shape((1,))}, ["image", "mask"])
     assert "'imgae'" in str(refusal.value) and "image, mask" in str(refusal.value.remedy)
+
+
+@pytest.mark.parametrize("batch", [2, None])
+def test_a_batch_and_a_shape_that_say_otherwise_are_refused(batch: int | None) -> None:
+    with pytest.raises(UsageError, match=f"--batch {batch or 'dynamic'} and --shape y=3x8 contradict each other"):
+        batch_of({"x": Shape((batch or "rows", 4)), "y": Shape((3, 8))}, batch, said=True)
+
+
+@pytest.mark.parametrize(("first", "batch"), [(3, 3), ("rows", None)])
+def test_a_batch_that_agrees_with_the_shapes_is_taken(first: int | str, batch: int | None) -> None:
+    assert batch_of({"x": Shape((first, 4))}, batch, said=True) == batch
+    assert batch_of({}, batch, said=True) == batch
+
+
+def test_without_a_batch_the_other_inputs_have_that_of_the_shapes_unless_these_differ() -> None:
+    assert batch_of({"x": Shape((3, 4))}, 1, said=False) == 3
+    assert batch_of({"x": Shape(("rows", 4)), "y": Shape(("rows",))}, 1, said=False) is None
+    assert batch_of({"x": Shape((3, 4)), "y": Shape((2, 4))}, 1, said=False) == 1
+    assert batch_of({}, 1, said=False) == 1
 
 
 def test_open_dimensions_are_called_by_their_axis() -> None:
