@@ -232,6 +232,8 @@ class _Conversion:
                 continue
             if macs is not None:
                 manifest = replace(manifest, spec=replace(manifest.spec, macs=macs))
+            if not manifest.artifacts:
+                folders.forget(target, kind)
             manifest = folders.with_artifacts(manifest, [artifact])
             folders.write(target, manifest)
         return Exported(target, manifest, failed, self.source)

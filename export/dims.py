@@ -50,6 +50,8 @@ def parse(texts: Iterable[str]) -> dict[str, Shape]:
                 f"--shape must be NAME=SIZES, not {text!r}",
                 "for example image=1x320x400x3, or image=batch,height,width,3 to leave sizes open",
             )
+        if name in asked:
+            raise UsageError(f"--shape says the input {name!r} twice", "name each input once")
         asked[name] = Shape(tuple(int(dim) if dim.isdecimal() else dim for dim in dims), dtype or None)
     return asked
 

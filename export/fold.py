@@ -44,11 +44,13 @@ def fold_batchnorm(model: Any) -> tuple[Any, int]:
             return nested[id(operation)][0]
         if id(operation) not in pairs:
             return operation
-        made[id(operation)] = operation.__class__.from_config({**operation.get_config(), "use_bias": True})
+        made[id(operation)] = operation.__class__.from_config(_inference_config(operation))
         return made[id(operation)]
 
     def call(operation: Any, *args: Any, **kwargs: Any) -> Any:
-        return args[0] if id(operation) in dropped else operation(*args, **kwargs)
+        if id(operation) in dropped:
+            return args[0] if args else kwargs["inputs"]
+        return operation(*args, **kwargs)
 
     clone = keras.models.clone_model(graph, clone_function=replacement, call_function=call)
     originals = {id(operation): operation for operation in graph.operations}
@@ -93,6 +95,18 @@ def _pairs(model: Any) -> dict[int, Any]:
         ):
             pairs[id(conv)] = bn
     return pairs
+
+
+def _inference_config(conv: Any) -> dict[str, Any]:
+    """A convolution's configuration with a bias, and without what only training asks for: that may be the user's code,
+    which no configuration can bring back."""
+    config = {**conv.get_config(), "use_bias": True}
+    for key in config:
+        if key.endswith(("_regularizer", "_constraint")):
+            config[key] = None
+        elif key.endswith("_initializer"):
+            config[key] = "zeros"
+    return config
 
 
 def _is_plain(conv: Any) -> bool:

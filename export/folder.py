@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
@@ -37,6 +38,9 @@ FILES = {
 
 REMAINS = (MAKING, f"model.onnx{REJECTED}", f"model.onnx{REJECTED}{DATA}")
 """What an export that came to nothing may have left."""
+
+READINESS, OPTIMIZED = "tensorrt.json", "model.optimized-*.onnx"
+"""What may be made of an export's ONNX file, beside it: see `tensorrt.py`, `optimized.py`."""
 
 TOOLS = ("keronyx", "tensorflow", "keras", "tf2onnx", "onnx")
 
@@ -168,6 +172,23 @@ def write(folder: Path, manifest: Manifest) -> None:
         raise UnwritableError(f"cannot write {folder / MANIFEST}: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def forget(folder: Path, kept: str) -> None:
+    """Remove the files of another export, as its manifest names them, and what was made of those; but for the artifact
+    of the kind `kept`, which is new. What belongs to no export stays."""
+    try:
+        there = read(folder)
+    except ReportError:
+        return
+    if there is None:
+        return
+    made = [folder / FILES[a.kind] for a in there.artifacts if a.kind != kept]
+    for path in (*made, *map(beside, made), folder / READINESS, *folder.glob(OPTIMIZED)):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def place_onnx(made: Path, final: Path) -> None:

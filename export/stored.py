@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keronyx.containers import MAX_CONFIG_BYTES, check_hdf5, read_archive
+from keronyx.containers import MAX_CONFIG_BYTES, check_hdf5, read_archive, read_json
 from keronyx.errors import SourceError
 from keronyx.process import one_line
 from keronyx.unsafe import objects
@@ -53,8 +54,9 @@ def _refuse_twins(config: Any, name: str) -> None:
         layers = item.get("layers")
         inner = [layer.get("config") for layer in layers if isinstance(layer, dict)] if isinstance(layers, list) else []
         names = [str(layer["name"]) for layer in inner if isinstance(layer, dict) and "name" in layer]
-        if twins := [layer for layer in names if names.count(layer) > 1]:
-            raise SourceError(f"{name} cannot be loaded: two layers are called {twins[0]!r}")
+        name_of_two, times = Counter(names).most_common(1)[0] if names else ("", 0)
+        if times > 1:
+            raise SourceError(f"{name} cannot be loaded: two layers are called {name_of_two!r}")
 
 
 def _archive(path: Path) -> Stored:
@@ -70,7 +72,7 @@ def _hdf5(path: Path) -> Stored:
         raw = file.attrs.get("model_config")
         if raw is None:
             raise SourceError(f"{path.name} holds weights only", "pass them with --weights to a network")
-        config, version = json.loads(raw), file.attrs.get("keras_version")
+        config, version = read_json(raw, path.name), file.attrs.get("keras_version")
         if "model_weights" not in file:
             raise SourceError(f"{path.name} holds a network without its weights (no group model_weights)")
         if version is None:
@@ -81,7 +83,7 @@ def _hdf5(path: Path) -> Stored:
 def _json(path: Path) -> Stored:
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise SourceError(f"{path.name} is too large to be a model's configuration ({path.stat().st_size:,} bytes)")
-    config = json.loads(path.read_bytes())
+    config = read_json(path.read_bytes(), path.name)
     if isinstance(config, str):  # json.dump(model.to_json(), file) writes it so
         config = json.loads(config)
     return Stored(config, _version(config.get("keras_version") if isinstance(config, dict) else None))

@@ -17,6 +17,7 @@ from typing import Any
 
 from keronyx.errors import KeronyxError, UnavailableError, UnwritableError, UsageError, WorkerTimeoutError
 from keronyx.export import tensorrt_table
+from keronyx.external_data import refuse_escaping_data
 from keronyx.process import Child, Message
 from keronyx.types import TensorSpec
 
@@ -109,8 +110,10 @@ def check(
         timeout_s: for each answer of the process, so for each engine. After one that takes longer no other is tried.
 
     Raises:
+        UntrustedModelError: it names weights outside its folder.
         KeronyxError: the file cannot be read.
     """
+    refuse_escaping_data(model)
     question = _Question(str(model.resolve()), _profile(inputs), timeout_s, progress)
     try:
         table = question.refusals(question.ask("table"))

@@ -24,6 +24,9 @@ MAX_EXPANSION = 100
 MAX_CONFIG_BYTES = 64 * 2**20
 """A configuration larger than this, unpacked, is no network's."""
 
+MAX_OBJECTS = 1_000_000
+"""Nor is one of more lists and dictionaries: 60 MiB of empty ones take gigabytes, and minutes to check."""
+
 
 def read_archive(path: Path) -> tuple[Any, dict[str, Any]]:
     """A `.keras` archive's configuration and metadata, after `check_archive`.
@@ -37,9 +40,18 @@ def read_archive(path: Path) -> tuple[Any, dict[str, Any]]:
         if size > MAX_CONFIG_BYTES:
             raise SourceError(f"{path.name} is damaged: its config.json unpacks to {size:,} bytes")
         check_archive(archive, path)
-        config = json.loads(archive.read("config.json"))
+        config = read_json(archive.read("config.json"), path.name)
         metadata = json.loads(archive.read("metadata.json")) if "metadata.json" in archive.namelist() else {}
     return config, metadata if isinstance(metadata, dict) else {}
+
+
+def read_json(text: str | bytes, name: str) -> Any:
+    """A configuration's JSON, parsed. Raises SourceError when it holds too much, ValueError when it is none."""
+    raw = text.encode() if isinstance(text, str) else text
+    count = raw.count(b"{") + raw.count(b"[")
+    if count > MAX_OBJECTS:
+        raise SourceError(f"{name} is damaged: its configuration holds {count:,} objects")
+    return json.loads(text)
 
 
 def check_archive(archive: zipfile.ZipFile, path: Path) -> None:

@@ -1,0 +1,37 @@
+"""Models found by fuzzing, right in Keras, which an export refused or got wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_batchnorm_called_by_keyword_is_folded(to_onnx: Callable[..., Any]) -> None:
+    import keras
+
+    x = keras.Input((6, 6, 3))
+    y = keras.layers.BatchNormalization()(inputs=keras.layers.Conv2D(4, 3)(inputs=x))
+    _, _, evidence = to_onnx(keras.Model(x, keras.layers.ReLU()(y)))
+    assert "1 BatchNorm folded" in evidence
+
+
+@pytest.mark.parametrize("what", ["kernel_initializer", "bias_initializer", "kernel_regularizer", "kernel_constraint"])
+def test_code_for_training_does_not_keep_a_batchnorm_from_being_folded(what: str, to_onnx: Callable[..., Any]) -> None:
+    import keras
+
+    def own(*arguments: Any, **named: Any) -> Any:
+        return keras.ops.ones(arguments[0]) if "initializer" in what else keras.ops.sum(arguments[0]) * 0.0
+
+    class Constraint(keras.constraints.Constraint):  # type: ignore[misc]
+        def __call__(self, w: Any) -> Any:
+            return w
+
+    given: Any = Constraint() if what == "kernel_constraint" else own
+    x = keras.Input((6, 6, 3))
+    y = keras.layers.BatchNormalization()(keras.layers.Conv2D(4, 3, **{what: given})(x))
+    _, _, evidence = to_onnx(keras.Model(x, keras.layers.ReLU()(y)))
+    assert "1 BatchNorm folded" in evidence
