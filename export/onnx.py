@@ -23,7 +23,7 @@ from keronyx.export.fold import fold_batchnorm
 from keronyx.export.gates import contract, structure
 from keronyx.export.gates.contract import read_signature as read_signature
 from keronyx.export.layers import Scopes, label, layer_in, layer_of
-from keronyx.export.lifting import trace_lifted
+from keronyx.export.lifting import give_large_values, initializer, trace_lifted
 from keronyx.export.operators import handlers
 from keronyx.export.operators.compiled import inlined
 from keronyx.export.precisions import refuse_precision
@@ -84,10 +84,11 @@ def converted(model: Any, spec: ModelSpec, asked: Asked = NOTHING) -> tuple[ir.M
     proto = _tf2onnx(function, scopes)
     _separate(proto.graph)
     refuse_foreign(proto, scopes)
-    _name(proto, function, spec, weights)
+    lifted = _name(proto, function, spec, weights)
     _say_dims(proto, model, spec, asked)
     fold_constants(proto)
     graph = ir.from_proto(proto)
+    give_large_values(graph, lifted)
     label(graph, scopes)
     return graph, evidence
 
@@ -169,8 +170,9 @@ def _optimized(converted: Any) -> Any:
         return optimize_graph(untouched, catch_errors=True)
 
 
-def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Any]) -> None:
-    """Give inputs and outputs the model's names and order, and turn the lifted placeholders into initializers."""
+def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Any]) -> dict[str, Any]:
+    """Give inputs and outputs the model's names and order, and turn the lifted placeholders into initializers. Returns
+    their variables by name."""
     import onnx
 
     graph = proto.graph
@@ -179,14 +181,14 @@ def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Any]) -
     lifted = dict(zip(wanted_inputs[len(spec.inputs) :], weights, strict=True))
     produced = {name: tensor.name for name, tensor in zip(_tensor_names(function.outputs), spec.outputs, strict=True)}
     _rename(graph, renamed | produced)
-    for name, weight in lifted.items():
-        graph.initializer.append(onnx.numpy_helper.from_array(weights[weight].numpy(), name))
+    graph.initializer.extend(initializer(name, weights[weight]) for name, weight in lifted.items())
     del graph.input[:], graph.output[:], graph.value_info[:]
     graph.name = re.sub(r"\W", "_", spec.name)
     proto.producer_name = "keronyx"
     onnx.helper.set_model_props(
         proto, {"keronyx.signature": _signature_json(spec), "keronyx.content_hash": spec.content_hash}
     )
+    return {name: weights[weight] for name, weight in lifted.items()}
 
 
 def _signature_json(spec: ModelSpec) -> str:

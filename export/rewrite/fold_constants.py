@@ -11,13 +11,15 @@ FOLDED_OPS = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identit
 def fold_constants(proto: Any) -> int:
     """Replace every FOLDED_OPS node fed by initializers only with its result, in place; drop unused initializers.
 
-    Evaluated by ONNX's own reference implementation. Returns the number of nodes removed.
+    Initializers whose values are elsewhere stay as they are. Evaluated by ONNX's own reference implementation. Returns
+    the number of nodes removed.
     """
     from onnx import numpy_helper
     from onnx.reference import ReferenceEvaluator
 
     graph = proto.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+    elsewhere = [tensor for tensor in graph.initializer if tensor.external_data]
+    constants = {tensor.name: tensor for tensor in graph.initializer if not tensor.external_data}
     outputs = {value.name for value in graph.output}
     kept, removed = [], 0
     for node in graph.node:  # topologically sorted, so one walk suffices
@@ -32,7 +34,8 @@ def fold_constants(proto: Any) -> int:
     if removed:
         _replace(graph.node, kept)
         used = {name for node in kept for name in node.input} | outputs | _captured(kept)
-        _replace(graph.initializer, [tensor for name, tensor in constants.items() if name in used])
+        left = {**constants, **{tensor.name: tensor for tensor in elsewhere}}
+        _replace(graph.initializer, [tensor for name, tensor in left.items() if name in used])
     return removed
 
 

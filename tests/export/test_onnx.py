@@ -115,9 +115,9 @@ def test_large_weights_are_lifted_and_small_ones_are_not(to_onnx: Any, monkeypat
     lifted: list[str] = []
     original = to_test._name
 
-    def spy(proto: Any, function: Any, spec: Any, weights: dict[str, Any]) -> None:
+    def spy(proto: Any, function: Any, spec: Any, weights: dict[str, Any]) -> Any:
         lifted.extend(str(weight.shape) for weight in weights.values())
-        original(proto, function, spec, weights)
+        return original(proto, function, spec, weights)
 
     monkeypatch.setattr(to_test, "_name", spy)
     to_onnx(_large_kernels())
@@ -127,6 +127,56 @@ def test_large_weights_are_lifted_and_small_ones_are_not(to_onnx: Any, monkeypat
     lifted.clear()
     to_onnx(_lstm(72, 240))
     assert not lifted
+
+
+def test_weights_beyond_what_protobuf_takes_go_round_it(to_onnx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+    from keras import layers
+
+    from keronyx.export import lifting
+
+    x = keras.Input((5,), dtype="int32", name="x")
+    y = layers.Dense(300, name="wide")(layers.Embedding(900, 80, name="table")(x))
+    sizes = []
+    original = to_test.fold_constants
+
+    def spy(proto: Any) -> int:
+        sizes.append(proto.ByteSize())
+        return original(proto)
+
+    monkeypatch.setattr(to_test, "fold_constants", spy)
+    monkeypatch.setattr(lifting, "LARGE_BYTES", 90_000)
+    to_onnx(keras.Model(x, layers.Conv1D(64, 20, name="conv")(layers.UpSampling1D(4)(y))), None)
+    assert 0 < sizes[0] < 90_000
+
+
+def test_a_large_variable_of_any_name_is_no_constant(to_onnx: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    from keronyx.export import lifting
+
+    class Table(keras.layers.Layer):  # type: ignore[misc]
+        def build(self, *_: Any) -> None:
+            self.table = self.add_weight(shape=(40, 6), name="table")
+
+        def call(self, x: Any) -> Any:
+            return keras.ops.matmul(x, self.table)
+
+    monkeypatch.setattr(lifting, "LIFT_ANY_BYTES", 900)
+    monkeypatch.setattr(lifting, "GRAPH_BYTES", 900)
+    x = keras.Input((40,), name="x")
+    path, *_ = to_onnx(keras.Model(x, Table()(x)))
+    assert len(path.read_bytes()) > 40 * 6 * 4
+
+
+def test_weights_too_large_for_tensorflows_graph_are_refused_by_layer_and_size(
+    to_onnx: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keronyx.export import lifting
+
+    monkeypatch.setattr(lifting, "GRAPH_BYTES", 1000)
+    with pytest.raises(ExportError, match=r"lstm[_0-9]*/lstm_cell/kernel has 0\.0 GiB: all weights"):
+        to_onnx(_lstm(3, 24))
 
 
 def test_half_precision_keeps_its_dtypes_and_agrees_within_half_precision(to_onnx: Any) -> None:
