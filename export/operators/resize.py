@@ -1,9 +1,10 @@
 """Image resizing as TensorFlow computes it.
 
-Three things go wrong in tf2onnx: scales are rounded so that a row can be missing (11 -> 13), nearest pixels are off by
-one at some sizes (6 -> 37), area is taken for nearest. Antialiasing and Lanczos it does not know; bicubic weights
-TensorFlow reads from a table of 1024 places, ONNX Runtime computes them (1e-3 apart). Between sizes that are known,
-every one of these is a fixed matrix for rows and one for columns: what TensorFlow itself makes of the identity.
+Four things go wrong in tf2onnx: scales are rounded so that a row can be missing (11 -> 13), nearest pixels are off by
+one at some sizes (6 -> 37), area is taken for nearest, bilinear pixels of float16 images are said to be float32.
+Antialiasing and Lanczos it does not know; bicubic weights TensorFlow reads from a table of 1024 places, ONNX Runtime
+computes them (1e-3 apart). Between sizes that are known, every one of these is a fixed matrix for rows and one for
+columns: what TensorFlow itself makes of the identity.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ def _linear(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
     from tf2onnx.onnx_opset.nn import Resize
 
     sizes, output = _sizes(graph, node), node.output[0]
+    made = graph.get_dtype(output)
+    if graph.get_dtype(node.input[0]) != made:  # bilinear pixels are float32 whatever the image's are
+        cast = graph.make_node("Cast", [node.input[0]], attr={"to": made}, op_name_scope=name)
+        graph.replace_input(node, node.input[0], cast.output[0], 0)
     Resize.version_11(graph, node)
     if sizes is not None:
         resize = graph.get_node_by_output(output).inputs[0]

@@ -87,5 +87,7 @@ def _pad(node: ir.Node, order: tuple[int, ...]) -> Turned | None:
 def _slice(node: ir.Node, order: tuple[int, ...]) -> Turned | None:
     if len(node.inputs) < 4:
         return None
-    numbers = integers(node.inputs[3])
-    return None if numbers is None else Turned(parameters={3: np.array([order[n] for n in numbers], np.int64)})
+    given = constant(node.inputs[3])  # of the dtype that starts and ends have
+    if given is None:
+        return None
+    return Turned(parameters={3: np.array([order[int(n)] for n in given.reshape(-1)], given.dtype)})

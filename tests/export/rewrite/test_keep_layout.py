@@ -49,6 +49,12 @@ def test_axes_are_moved(passed, middle, after, left):
     assert passed(island(middle, after, constants=constants), KeepLayout()) == ["Abs", *left]
 
 
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_the_axes_of_a_slice_keep_the_dtype_of_its_ends(passed, dtype):
+    constants = f"<{dtype}[2] st = {{1, 0}}, {dtype}[2] en = {{3, 5}}, {dtype}[2] sx = {{3, -3}}>"
+    assert passed(island("b = Slice(a, st, en, sx)", "N,2,5,6", constants=constants), KeepLayout()) == ["Abs", "Slice"]
+
+
 def test_argmax_moves_its_axis(passed):
     text = island("b = ArgMax<axis=3>(a)", "N,1,5,6", kind="int64")
     assert passed(text, KeepLayout()) == ["Abs", "ArgMax"]
