@@ -5,6 +5,7 @@ Their answers may be too much to hold at once: a probe takes as many layers as f
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from math import prod
@@ -32,7 +33,8 @@ def layers(model: Any) -> list[tuple[str, Any]]:
     for node in nodes:
         name, inner = str(node.operation.name), _graph(node.operation)
         if inner is not None:
-            found += _inside(inner, node.input_tensors, name)
+            with suppress(Exception):  # called in a way that its layers alone do not take: only it is named
+                found += _inside(inner, node.input_tensors, name)
         found += [(name, tensor) for tensor in node.outputs]
     return found
 

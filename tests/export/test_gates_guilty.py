@@ -58,6 +58,15 @@ def test_models_with_several_inputs_are_looked_into(randomised: Any) -> None:
     assert [name for name, _ in guilty.layers(model)] == ["dense", "join/sum", "join"]
 
 
+def test_a_model_called_on_what_its_layers_do_not_take_is_named_as_a_whole(randomised: Any) -> None:
+    import keras
+    from keras import layers
+
+    inner = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="dense")], name="inner")
+    x = keras.Input((4, 1), name="x")  # Keras takes the 1 away
+    assert [name for name, _ in guilty.layers(keras.Model(x, inner(x)))] == ["inner"]
+
+
 def test_the_guilty_layer_is_named_with_the_models_it_is_in(
     randomised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
