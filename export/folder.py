@@ -150,6 +150,10 @@ def prepare(folder: Path, content_key: str, force: bool) -> Manifest | None:
     if folder.is_dir() and any(path.name not in REMAINS for path in folder.iterdir()) and not force:
         holds = f"another export ({there.spec.source})" if there else "files that are not an export"
         raise UnwritableError(f"{folder} holds {holds}", "name another folder with -o, or replace files with --force")
+    try:
+        str(folder.resolve()).encode()
+    except UnicodeEncodeError:
+        raise UnwritableError(f"{folder} is no name in UTF-8, which ONNX needs", "name another with -o") from None
     existed = folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)

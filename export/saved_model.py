@@ -30,6 +30,7 @@ def load(folder: Path, name: str, trust: bool) -> Any:
     """
     import tensorflow as tf
 
+    _refuse_endless(folder, name)
     try:
         stored = _read(folder)
         chosen = choose(stored, name)
@@ -54,6 +55,16 @@ def copy(folder: Path, path: Path) -> None:
         kept = type(stored)(saved_model_schema_version=stored.saved_model_schema_version)
         kept.meta_graphs.append(choose(stored, folder.name))
         (path / "saved_model.pb").write_bytes(kept.SerializeToString())
+
+
+def _refuse_endless(folder: Path, name: str) -> None:
+    """Raise SourceError for what copying would not come to an end of: pipes, devices, and links to folders."""
+    for path in folder.rglob("*"):
+        holds = f"{name} holds {str(path.relative_to(folder))!r}"
+        if path.is_symlink() and path.is_dir():
+            raise SourceError(f"{holds}, a link to a folder", "put a copy of that folder in its place")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise SourceError(f"{holds}, which is neither a file nor a folder", "take it out")
 
 
 def choose(stored: Any, name: str) -> Any:

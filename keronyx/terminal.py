@@ -47,17 +47,17 @@ def complain(message: str, remedy: str, debug: bool) -> None:
     """What went wrong and what to do next, on stderr; with `debug` below the traceback of the error being handled."""
     if debug:
         traceback.print_exc()
-    print(f"keronyx: {_plain(message)}", file=sys.stderr)
+    print(f"keronyx: {plain(message)}", file=sys.stderr)
     if remedy:
-        print(f"  -> {_plain(remedy)}", file=sys.stderr)
+        print(f"  -> {plain(remedy)}", file=sys.stderr)
 
 
 def say(text: str) -> None:
     """A line for people on stderr, beside what a command prints."""
-    print(_plain(text), file=sys.stderr)
+    print(plain(text), file=sys.stderr)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """One line without control characters: messages may quote what a model file contains."""
     return "".join(c if c.isprintable() else " " for c in text)
 

@@ -116,16 +116,16 @@ def export(
             readiness.check(exported.folder, asked, quiet, json)
             return
         spec = manifest.spec
-        print(f"{spec.name} · {spec.parameters:,} parameters · opset {manifest.opset}")
+        print(f"{terminal.plain(spec.name)} · {spec.parameters:,} parameters · opset {manifest.opset}")
         for kind, tensors in (("in", spec.inputs), ("out", spec.outputs)):
             for tensor in tensors:
                 sizes = "x".join("?" if size is None else str(size) for size in tensor.shape)
-                print(f"  {kind:<3} {tensor.name} {sizes} {tensor.dtype}")
+                print(f"  {kind:<3} {terminal.plain(tensor.name)} {sizes} {tensor.dtype}")
         for a in manifest.artifacts:
             facts = " · ".join(
                 [f"{a.bytes / 2**20:.1f} MiB", f"{a.seconds:.1f} s", f"peak {a.peak_mib:,.0f} MiB", *a.evidence]
             )
-            print(f"  {exported.folder / a.path}  {facts}")
+            print(f"  {exported.folder / a.path}  {terminal.plain(facts)}")
         if saved:
             print(f"  {saved}")
         if asked:

@@ -75,6 +75,7 @@ def _list(refused: Iterable[Refusal]) -> None:
     nodes = sorted(refused, key=lambda one: (one.layer or "", one.operator))
     for one in nodes[:SHOWN]:
         where = f"layer {one.layer}" if one.layer else one.node
-        print("    " + " · ".join(part for part in (where, one.operator, one.why) if part))
+        said = " · ".join(part for part in (where, one.operator, one.why) if part)
+        print(f"    {terminal.plain(said)}")
     if len(nodes) > SHOWN:
         print(f"    and {len(nodes) - SHOWN} more")

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from keronyx.errors import SourceError, UntrustedModelError, UsageError
+from keronyx.errors import SourceError, UntrustedModelError, UnwritableError, UsageError
 from keronyx.export import dims, folder, stored, tensorrt
 from keronyx.export.folder import MANIFEST_SCHEMA, Manifest
 from keronyx.types import Artifact, ModelSpec
@@ -84,3 +84,31 @@ def test_a_replaced_export_leaves_nothing_that_could_be_taken_for_the_new_one(tm
     left = {path.name for path in (tmp_path / "target").iterdir()}
     assert left == {"model.keras", "thesis.txt", folder.MANIFEST}
     assert (tmp_path / "target" / "model.keras").read_text() == "new"
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(UnwritableError, match="UTF-8"):
+        folder.prepare(tmp_path / "o\udcff", "key", False)
+    assert folder.prepare(tmp_path / "ö", "key", False) is None
+
+
+@pytest.mark.parametrize("kind", ["link to a folder", "neither a file nor a folder"])
+def test_a_saved_model_without_end_is_refused(kind: str, tmp_path: Path) -> None:
+    from keronyx.export import saved_model
+
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "saved_model.pb").touch()
+    if kind == "link to a folder":
+        (tmp_path / "assets" / "odd").symlink_to("..")
+    else:
+        (tmp_path / "assets" / "odd").symlink_to("/dev/zero")
+    with pytest.raises(SourceError, match=kind):
+        saved_model.load(tmp_path, "evil", False)
+
+
+def test_names_from_a_model_cannot_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    from keronyx.commands import readiness
+
+    readiness._list([tensorrt.Refusal("\x1b[2J\nlayer", "Op", "node", "\rwhy")])
+    said = capsys.readouterr().out
+    assert said.count("\n") == 1 and "\x1b" not in said and "\r" not in said
