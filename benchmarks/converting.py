@@ -15,7 +15,8 @@ from keronyx.process import Message, peak_resident_mib, serve
 
 def ours(order: Message) -> Message:
     """Trace, tf2onnx and graph passes, as `export` does them before its gates. Answers with CPU `seconds`."""
-    import onnxruntime  # noqa: F401 - imported before the clock starts
+    import onnx_ir  # noqa: F401 - imported before the clock starts
+    import onnxruntime  # noqa: F401
     import tf2onnx  # noqa: F401
 
     from keronyx.export import onnx, signature

@@ -31,7 +31,7 @@ def fold_batchnorm(model: Any) -> tuple[Any, int]:
         graph = keras.Model(model.input, model.output)  # without what it was compiled with
     else:
         return model, 0
-    pairs = _pairs(graph)
+    pairs = pairs_of(graph)
     nested = {id(layer): fold_batchnorm(layer) for layer in graph.layers if isinstance(layer, keras.Model)}
     folded = len(pairs) + sum(count for _, count in nested.values())
     if not folded:
@@ -59,8 +59,8 @@ def fold_batchnorm(model: Any) -> tuple[Any, int]:
     return clone, folded
 
 
-def _pairs(model: Any) -> dict[int, Any]:
-    """Convolution's id -> the BatchNormalization that can be folded into it."""
+def pairs_of(model: Any) -> dict[int, Any]:
+    """Id of a convolution of a functional model -> the BatchNormalization that can be folded into it."""
     import keras
 
     convolutions = (
@@ -136,16 +136,26 @@ def _factor_and_offset(bn: Any) -> tuple[Array, Array]:
 
 
 def _folded_weights(conv: Any, bn: Any) -> list[Array]:
-    """The convolution's kernel and bias with the BatchNormalization in them, computed in float64."""
+    return [folded_kernel(conv, bn), folded_bias(conv, bn)]
+
+
+def folded_kernel(conv: Any, bn: Any) -> Array:
+    """The convolution's kernel with the BatchNormalization in it, computed in float64."""
     import keras
 
-    factor, offset = _factor_and_offset(bn)
+    factor, _ = _factor_and_offset(bn)
     kernel = np.asarray(conv.kernel, np.float64)
-    bias = np.asarray(conv.bias, np.float64) if conv.use_bias else 0.0
     if isinstance(conv, keras.layers.DepthwiseConv2D):  # (height, width, channels, multiplier)
         kernel = kernel * factor.reshape(kernel.shape[2:])
     elif isinstance(conv, keras.layers.Conv2DTranspose):  # (height, width, filters, channels)
         kernel = kernel * factor[:, None]
     else:  # (..., channels, filters)
         kernel = kernel * factor
-    return [kernel.astype(conv.variable_dtype), (bias * factor + offset).astype(conv.variable_dtype)]
+    return np.asarray(kernel, conv.variable_dtype)
+
+
+def folded_bias(conv: Any, bn: Any) -> Array:
+    """The same of its bias, 0 where it has none."""
+    factor, offset = _factor_and_offset(bn)
+    bias = np.asarray(conv.bias, np.float64) if conv.use_bias else 0.0
+    return np.asarray(bias * factor + offset, conv.variable_dtype)

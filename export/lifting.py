@@ -1,22 +1,26 @@
 """Trace a Keras model for conversion with its large kernels as extra inputs.
 
 Raw tf2onnx copies the whole graph, weights included, for each of its optimizer passes (tf2onnx/optimizer/__init__.py).
-Here they stay out of the graph while it is converted (Keras' `stateless_call` makes a model a function of its
-variables) and are put back as initializers afterwards.
+Here they stay out of the graph while it is converted (Keras' StatelessScope makes a model a function of its variables)
+and are put back as initializers afterwards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from keronyx.errors import ExportError
 from keronyx.export import signature
+from keronyx.export.fold import folded_bias, folded_kernel
+from keronyx.export.folding import Pair, all_pairs, folded
 from keronyx.export.layers import Scopes, scopes_of
 from keronyx.export.substitutions import substituted
-from keronyx.types import TensorSpec
+from keronyx.types import Array, TensorSpec
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -38,45 +42,69 @@ KERNELS = frozenset({"kernel", "depthwise_kernel", "pointwise_kernel", "embeddin
 moves transposes through constants only. It moves none through PReLU slopes (`alpha`) large enough to be one a pixel."""
 
 
-def trace_lifted(model: Any, inputs: Sequence[TensorSpec]) -> tuple[Any, dict[str, Any], Scopes]:
-    """Trace the model under all substitutions.
+@dataclass(frozen=True)
+class FoldedKernel:
+    """What stands for a kernel's variable, and computes its values when they are asked for."""
 
-    Returns:
-        The ConcreteFunction of flat inputs followed by the lifted kernels; their Keras variables by name
-        (`weight_0`, ...), whose values are not copied; and the scopes that say which operator belongs to which layer.
-    """
+    shape: tuple[int, ...]
+    dtype: str
+    numpy: Callable[[], Array]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """`function` is a ConcreteFunction of flat inputs followed by the lifted kernels, `weights` their Keras variables
+    by name (`weight_0`, ...), whose values are not copied, or a FoldedKernel. `scopes` says which operator belongs to
+    which layer, `folded` counts the BatchNormalization that is in convolutions."""
+
+    function: Any
+    weights: dict[str, Any]
+    scopes: Scopes
+    folded: int
+
+
+def trace_lifted(model: Any, inputs: Sequence[TensorSpec]) -> Traced:
+    """Trace the model under all substitutions, BatchNormalization folded where it can be."""
+    traced, right = _traced(model, inputs, all_pairs(model))
+    return traced if right else _traced(model, inputs, ())[0]
+
+
+def _traced(model: Any, inputs: Sequence[TensorSpec], pairs: Sequence[Pair]) -> tuple[Traced, bool]:
+    """And whether these layers could be folded for the time of the trace: else it is wrong."""
     import keras
     import tensorflow as tf
 
     recurrent = {
         id(v) for layer in model._flatten_layers() if isinstance(layer, keras.layers.RNN) for v in layer.variables
     }  # tf2onnx looks into those of an LSTM or GRU to make one node of its loop
+    inside = {id(v) for pair in pairs for layer in pair for v in layer.variables}
+    outside = [v for v in model.variables if id(v) not in inside]
     enough = dict.fromkeys(KERNELS, LIFT_BYTES)
-    lifted = [v for v in model.variables if _bytes(v) >= enough.get(v.name, LIFT_ANY_BYTES) and id(v) not in recurrent]
+    read = [*outside, *(conv.kernel for conv, _ in pairs)]
+    lifted = [v for v in read if _bytes(v) >= enough.get(v.name, LIFT_ANY_BYTES) and id(v) not in recurrent]
     names = {id(variable): f"weight_{i}" for i, variable in enumerate(lifted)}
-
-    _refuse_too_large([v for v in model.variables if id(v) not in names])
-    values = {id(v): v.numpy() for v in model.variables if id(v) not in names}
-
-    def value_of(variable: Any, given: dict[str, Any]) -> Any:
-        name = names.get(id(variable))
-        return given[name] if name else tf.constant(values[id(variable)])
+    kept = [v for v in read if id(v) not in names]
+    _refuse_too_large(kept)
+    kernels = {
+        id(c.kernel): FoldedKernel(c.kernel.shape, c.kernel.dtype, partial(folded_kernel, c, n)) for c, n in pairs
+    }
+    constants = {id(v): kernels.get(id(v), v).numpy() for v in kept}
+    biases = {id(conv): folded_bias(conv, bn) for conv, bn in pairs}
 
     def call(*flat: Any) -> list[Any]:
-        given = {f"weight_{i}": tensor for i, tensor in enumerate(flat[len(inputs) :])}
-        outputs, _ = model.stateless_call(
-            [value_of(v, given) for v in model.trainable_variables],
-            [value_of(v, given) for v in model.non_trainable_variables],
-            signature.structured_inputs(model, flat[: len(inputs)]),
-            training=False,
-        )
+        given = {id(v): tensor for v, tensor in zip(lifted, flat[len(inputs) :], strict=True)}
+        given |= {key: tf.constant(value) for key, value in constants.items()}
+        folding.start({id(conv): (given[id(conv.kernel)], tf.constant(biases[id(conv)])) for conv, _ in pairs})
+        with keras.StatelessScope([(v, given[id(v)]) for v in outside]):
+            outputs = model(signature.structured_inputs(model, flat[: len(inputs)]), training=False)
         return [tf.identity(tensor) for tensor in signature.flat_outputs(outputs)]
 
     weight_specs = [tf.TensorSpec(v.shape, v.dtype, name=names[id(v)]) for v in lifted]
-    with substituted(), scopes_of(model) as scopes:
+    with substituted(), scopes_of(model) as scopes, folded(pairs) as folding:
         traced = tf.function(call, autograph=False)
         function = traced.get_concrete_function(*signature.tensor_specs(inputs), *weight_specs)
-    return function, {names[id(v)]: v for v in lifted}, scopes
+    weights = {names[id(v)]: kernels.get(id(v), v) for v in lifted}
+    return Traced(function, weights, scopes, len(pairs)), folding.right
 
 
 def initializer(name: str, variable: Any) -> Any:

@@ -6,9 +6,7 @@ makes it, under the model's names; `convert` runs the graph passes on it and wri
 
 from __future__ import annotations
 
-import copy
 import json
-import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,25 +16,20 @@ import numpy as np
 
 from keronyx.errors import ExportError
 from keronyx.export import signature
+from keronyx.export.converter import OPSET as OPSET
+from keronyx.export.converter import arguments, tensor_names, to_onnx
 from keronyx.export.dims import NOTHING, Asked, input_dims, output_dims
-from keronyx.export.fold import fold_batchnorm
 from keronyx.export.gates import contract, structure
 from keronyx.export.gates.contract import read_signature as read_signature
-from keronyx.export.layers import Scopes, label, layer_in, layer_of
+from keronyx.export.layers import Scopes, label, layer_of
 from keronyx.export.lifting import give_large_values, initializer, trace_lifted
-from keronyx.export.operators import handlers
-from keronyx.export.operators.compiled import inlined
 from keronyx.export.precisions import refuse_precision
 from keronyx.export.rewrite import rewrite
 from keronyx.export.rewrite.fold_constants import fold_constants
-from keronyx.process import one_line
 from keronyx.types import ModelSpec, TensorSpec
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-OPSET = 18
-"""Newest operator set tf2onnx 1.17 writes."""
 
 
 def convert(model: Any, spec: ModelSpec, path: Path, asked: Asked = NOTHING) -> tuple[str, ...]:
@@ -72,16 +65,15 @@ def converted(model: Any, spec: ModelSpec, asked: Asked = NOTHING) -> tuple[ir.M
     import keras
     import onnx_ir as ir
 
-    _quiet_tf2onnx()
     scopes: Scopes = {}
     if isinstance(model, keras.Model):
         refuse_precision(model)
-        model, folded = fold_batchnorm(model)
-        function, weights, scopes = trace_lifted(model, spec.inputs)
-        evidence = [f"{folded} BatchNorm folded"] if folded else []
+        traced = trace_lifted(model, spec.inputs)
+        function, weights, scopes = traced.function, traced.weights, traced.scopes
+        evidence = [f"{traced.folded} BatchNorm folded"] if traced.folded else []
     else:
         function, weights, evidence = signature.trace_saved_model(model, spec.inputs), {}, []
-    proto = _tf2onnx(function, scopes)
+    proto = to_onnx(function, scopes)
     _separate(proto.graph)
     refuse_foreign(proto, scopes)
     lifted = _name(proto, function, spec, weights)
@@ -110,76 +102,16 @@ def check(proto: Any, spec: ModelSpec) -> None:
         raise ExportError(str(refusal))
 
 
-def _tf2onnx(function: Any, scopes: Scopes) -> Any:
-    """ConcreteFunction -> ModelProto. An operator without a conversion raises, where tf2onnx's own entry points carry
-    on and write a file that cannot run."""
-    import tensorflow as tf
-    from tf2onnx import tf_loader
-    from tf2onnx.tfonnx import process_tf_graph
-
-    inputs, outputs = _tensor_names(_arguments(function)), _tensor_names(function.outputs)
-    failures = _Failures()
-    try:
-        with tf.device("/cpu:0"), failures:
-            frozen = inlined(tf_loader.from_function(function, inputs, outputs), inputs, outputs)
-            with tf.Graph().as_default() as graph:
-                tf.import_graph_def(frozen, name="")
-                converted = process_tf_graph(
-                    graph,
-                    continue_on_error=False,
-                    opset=OPSET,
-                    custom_op_handlers={operator: (handler, []) for operator, handler in handlers().items()},
-                    input_names=inputs,
-                    output_names=outputs,
-                )
-            return _optimized(converted).make_model("keronyx")
-    except Exception as error:
-        layer = next((found for name in failures.nodes if (found := layer_of(name, scopes))), None)
-        layer = layer or layer_in(str(error), scopes)
-        where = f" (layer {layer})" if layer else ""
-        raise ExportError(f"tf2onnx cannot convert this model: {one_line(error)}{where}") from error
-
-
-class _Failures(logging.Handler):
-    """Collects the names of the nodes tf2onnx could not convert, which it only logs."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.nodes: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if str(record.msg).startswith("Failed to convert node") and isinstance(record.args, tuple):
-            self.nodes.append(str(record.args[0]))
-
-    def __enter__(self) -> None:
-        logging.getLogger("tf2onnx").addHandler(self)
-
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("tf2onnx").removeHandler(self)
-
-
-def _optimized(converted: Any) -> Any:
-    """tf2onnx's own optimizers on its graph. By default it copies the graph before each, in case one fails; one copy
-    in case any does is enough, and takes a third less time."""
-    from tf2onnx.optimizer import optimize_graph
-
-    untouched = copy.deepcopy(converted)
-    try:
-        return optimize_graph(converted, catch_errors=False)
-    except Exception:
-        return optimize_graph(untouched, catch_errors=True)
-
-
 def _name(proto: Any, function: Any, spec: ModelSpec, weights: dict[str, Any]) -> dict[str, Any]:
     """Give inputs and outputs the model's names and order, and turn the lifted placeholders into initializers. Returns
     their variables by name."""
     import onnx
 
     graph = proto.graph
-    wanted_inputs = _tensor_names(_arguments(function))
+    wanted_inputs = tensor_names(arguments(function))
     renamed = dict(zip(wanted_inputs[: len(spec.inputs)], (t.name for t in spec.inputs), strict=True))
     lifted = dict(zip(wanted_inputs[len(spec.inputs) :], weights, strict=True))
-    produced = {name: tensor.name for name, tensor in zip(_tensor_names(function.outputs), spec.outputs, strict=True)}
+    produced = {name: tensor.name for name, tensor in zip(tensor_names(function.outputs), spec.outputs, strict=True)}
     _rename(graph, renamed | produced)
     graph.initializer.extend(initializer(name, weights[weight]) for name, weight in lifted.items())
     del graph.input[:], graph.output[:], graph.value_info[:]
@@ -247,12 +179,6 @@ def _is_onnx(node: Any, opset: int) -> bool:
     return bool(node.domain) or onnx.defs.has(node.op_type, max_inclusive_version=opset)
 
 
-def _arguments(function: Any) -> list[Any]:
-    """The tensors a ConcreteFunction is called with. Behind them in its inputs come captured variables and constants,
-    such as the mean of a Normalization layer, which freezing puts into the graph."""
-    return list(function.inputs[: len(function.inputs) - len(function.captured_inputs)])
-
-
 def _say_dims(proto: Any, model: Any, spec: ModelSpec, asked: Asked) -> None:
     """Give the open dimensions of inputs and outputs their names."""
     import keras
@@ -276,11 +202,3 @@ def _value_info(tensor: TensorSpec, dims: Sequence[int | str | None]) -> Any:
 
     dtype = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
     return onnx.helper.make_tensor_value_info(tensor.name, dtype, dims)
-
-
-def _tensor_names(tensors: Sequence[Any]) -> list[str]:
-    return [tensor.name for tensor in tensors]
-
-
-def _quiet_tf2onnx() -> None:
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)

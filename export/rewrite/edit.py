@@ -12,8 +12,14 @@ from keronyx.types import Array
 
 
 def infer_shapes(model: ir.Model) -> None:
-    """Fill in the shapes and dtypes ONNX can tell; what it cannot tell stays None."""
-    ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    """Fill in the shapes and dtypes ONNX can tell; what it cannot tell stays None. Where all are known there is nothing
+    to do: the inference takes as long as half a dozen passes together."""
+    if not all(_known(value) for node in model.graph.all_nodes() for value in node.outputs):
+        ShapeInferencePass(check_type=False, strict_mode=False)(model)
+
+
+def _known(value: ir.Value) -> bool:
+    return value.dtype is not None and value.shape is not None and value.shape.is_static()
 
 
 def constant(value: ir.Value | None) -> Array | None:

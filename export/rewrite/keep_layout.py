@@ -65,6 +65,8 @@ def _merge(graph: ir.Graph) -> bool:
             order = tuple(first[axis] for axis in order)
             node.replace_input_with(0, before.inputs[0])
             node.attributes["perm"] = ir.AttrInt64s("perm", order)
+            if not before.outputs[0].uses() and not before.outputs[0].is_graph_output():
+                graph.remove(before, safe=True)  # else `_gain` counts what nothing reads
             changed = True
         made = node.outputs[0]
         if not made.uses() and not made.is_graph_output():

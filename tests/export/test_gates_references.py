@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from keronyx.errors import ExportError
+from keronyx.export import converter, finishing, onnx, onnx_files, signature
 from keronyx.export import finish as finish_module
-from keronyx.export import finishing, onnx, onnx_files, signature
 from keronyx.export.dims import NOTHING
 from keronyx.export.gates import Refusal, guilty, references, trials
 
@@ -170,7 +170,7 @@ def test_what_tf2onnx_fails_on_is_named_by_its_layer(randomised: Any, monkeypatc
     def fails(*_: Any, **__: Any) -> None:
         raise ValueError("no such thing")
 
-    monkeypatch.setattr(onnx, "handlers", lambda: {"Relu": fails})
+    monkeypatch.setattr(converter, "handlers", lambda: {"Relu": fails})
     with pytest.raises(ExportError, match=r"tf2onnx cannot convert this model: no such thing \(layer act\)"):
         onnx.converted(model, _spec(model))
 

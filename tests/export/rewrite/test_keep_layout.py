@@ -2,6 +2,7 @@
 
 import pytest
 
+from keronyx.export.rewrite import keep_layout
 from keronyx.export.rewrite.keep_layout import KeepLayout
 
 TO_LAST, TO_FIRST = "<perm=[0,2,3,1]>", "<perm=[0,3,1,2]>"
@@ -116,6 +117,28 @@ def test_the_rank_of_constants_may_be_lower(passed):
 def test_computed_tensors_of_lower_rank_keep_the_island(passed):
     text = island("b = Mul(a, w)").replace("x) =>", "x, float[6,4] w) =>")
     assert passed(text, KeepLayout()).count("Transpose") == 2
+
+
+PADDED = f"""g (float[N,5,6,4] x) => (float[N,9,9,4] y) <int64[8] pads = {{0, 0, 2, 1, 0, 0, 2, 2}}> {{
+    a = Transpose{TO_FIRST}(x)\n f = GlobalMaxPool(a)\n g = Add(a, f)\n h = LRN<size=3>(g)\n p = Pad(h, pads)
+    y = Transpose{TO_LAST}(p)\n }}"""
+
+
+def test_an_output_is_transposed_where_it_is_smallest(passed):
+    assert passed(PADDED, KeepLayout())[-3:] == ["LRN", "Transpose", "Pad"]
+
+
+def test_a_turn_whose_gain_was_right_is_not_undone(passed, monkeypatch):
+    turned, original = [], keep_layout._turn_once
+
+    def watched(graph):
+        turned.append(original(graph))
+        return turned[-1] and len(turned) < 5
+
+    monkeypatch.setattr(keep_layout, "_turn_once", watched)
+    monkeypatch.setattr(keep_layout, "_moved", lambda graph: -len(turned))  # each turn a gain: only estimates end it
+    passed(PADDED, KeepLayout())
+    assert turned == [True, False]
 
 
 @pytest.mark.slow
