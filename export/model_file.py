@@ -77,6 +77,8 @@ def explained(name: str) -> Iterator[None]:
         raise type(error)(message, error.remedy) from error
     except Exception as error:
         said = one_line(error, SAID)
+        if isinstance(error, KeyError):  # which says no more than a name
+            said = f"nothing in it is called {said}"
         if match := MISSING.search(said):
             raise SourceError(
                 f"{name} needs the custom class {match[1] or match[2]}",

@@ -123,7 +123,7 @@ def picture(shape: tuple[int, ...], random: np.random.Generator) -> Array:
     for image in images:
         image[:] = 40 + 120 * (x * random.uniform(0.2, 1, channels) + y * random.uniform(0.2, 1, channels)) / 2
         for _ in range(4):
-            top, left = random.integers(0, height), random.integers(0, width)
+            top, left = random.integers(0, max(1, height)), random.integers(0, max(1, width))
             image[top : top + max(1, height // 4), left : left + max(1, width // 4)] = random.uniform(0, 255, channels)
     return np.asarray(np.round(np.clip(images + random.normal(0, 6, shape), 0, 255)))
 

@@ -7,6 +7,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper
 from keronyx.errors import SourceError, UntrustedModelError, UnwritableError, UsageError
 from keronyx.export import dims, folder, stored, tensorrt
 from keronyx.export.folder import MANIFEST_SCHEMA, Manifest
+from keronyx.export.gates import trials
 from keronyx.types import Artifact, ModelSpec
 
 
@@ -112,3 +114,23 @@ def test_names_from_a_model_cannot_write_to_the_terminal(capsys: pytest.CaptureF
     readiness._list([tensorrt.Refusal("\x1b[2J\nlayer", "Op", "node", "\rwhy")])
     said = capsys.readouterr().out
     assert said.count("\n") == 1 and "\x1b" not in said and "\r" not in said
+
+
+@pytest.mark.slow
+def test_a_group_that_is_missing_in_hdf5_is_said(tmp_path: Path) -> None:
+    import h5py
+    import keras
+
+    from keronyx.export import source
+
+    x = keras.Input((4,))
+    path = tmp_path / "model.h5"
+    keras.Model(x, keras.layers.Dense(2, name="d")(x)).save(path)
+    with h5py.File(path, "a") as file:
+        file.move("model_weights/d", "model_weights/other")
+    with pytest.raises(SourceError, match="nothing in it is called 'd'"):
+        source.load(source.identify(str(path)))
+
+
+def test_images_without_rows_are_drawn() -> None:
+    assert trials.picture((1, 0, 5, 3), np.random.default_rng(0)).shape == (1, 0, 5, 3)
