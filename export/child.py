@@ -18,6 +18,7 @@ from keronyx.errors import ExportError, KeronyxError, UnwritableError, UsageErro
 from keronyx.export import saved_model
 from keronyx.export.dims import NOTHING, Asked
 from keronyx.export.gates.trials import Trial
+from keronyx.export.in_float32 import NEVER, PRECISION, SOMETIMES, computed, in_float32, told
 from keronyx.export.onnx_files import ANSWERS, RAW, ROUNDED, save_raw
 from keronyx.export.source import Source, hash_path
 from keronyx.process import Message, first_line, one_line, peak_resident_mib, serve
@@ -32,11 +33,14 @@ class _Loaded:
     spec: ModelSpec
     trials: Sequence[Trial] = ()
     notes: Sequence[str] = ()
+    replaced: frozenset[str] = frozenset()
+    """What the ONNX file computes in float32 instead."""
 
 
 def load(order: Message) -> Message:
-    """Load the source. Answers with its ModelSpec."""
+    """Load the source. Answers with its ModelSpec, and the coarsest precision it computes in."""
     from keronyx.export import dims, signature, state
+    from keronyx.export.gates import references
     from keronyx.export.source import load as load_source
 
     source = Source(**order["source"])
@@ -62,7 +66,7 @@ def load(order: Message) -> Message:
             "the network may not take this image size",
         ) from error
     _Loaded.spec = spec
-    return asdict(spec)
+    return {**asdict(spec), "precision": references.precision(_Loaded.model)}
 
 
 def write(order: Message) -> Message:
@@ -99,27 +103,40 @@ def _make(kind: str, path: Path, order: Message) -> tuple[str, ...]:
 def convert(order: Message) -> Message:
     """Write `raw.onnx` and `answers.npz` into a folder, for `finishing`. Answers with what that cost.
 
+    `not_in_float64`, in the order, says why nothing can stay in float64, where that turned out to be so.
     `seconds` are the conversion's own; Keras' answers come on top.
     """
     from keronyx.export import onnx
-    from keronyx.export.gates import references, trials
+    from keronyx.export.gates import references, trials, twin
 
-    folder = Path(order["folder"])
+    folder, why = Path(order["folder"]), str(order["not_in_float64"])
+    (folder / ROUNDED).unlink(missing_ok=True)
+    dtypes = computed(_Loaded.model)
+    _Loaded.replaced = dtypes & {NEVER, *([SOMETIMES] if why else [])}
     _new_peak()
     started, cpu = time.perf_counter_ns(), time.process_time_ns()
     with _as_export_error("onnx", folder / RAW):
-        graph, evidence = onnx.converted(_Loaded.model, _Loaded.spec, _Loaded.asked)
+        with _as_converted():
+            graph, evidence = onnx.converted(_Loaded.model, _Loaded.spec, _Loaded.asked)
+            precision, odd = references.precision(_Loaded.model), references.odd_weights(_Loaded.model)
+        said = told(_Loaded.replaced, why)
+        if said:
+            graph.metadata_props[PRECISION] = "; ".join(said)
         save_raw(graph, folder / RAW)
         del graph
         seconds, cpu_s = (time.perf_counter_ns() - started) / 1e9, (time.process_time_ns() - cpu) / 1e9
         _trim()
         _Loaded.trials = references.tried(_Loaded.model, _Loaded.spec, _Loaded.asked)
+        if _Loaded.replaced:
+            _Loaded.trials, near = twin.answered(_Loaded.model, _Loaded.spec, _Loaded.trials, _Loaded.replaced)
+            said.append(near)
         trials.store(folder / ANSWERS, _Loaded.trials)
-        odd = references.odd_weights(_Loaded.model)
     return {
         "evidence": [*evidence, *_Loaded.notes],
+        "computes": said,
         "odd_weights": odd,
-        "precision": references.precision(_Loaded.model),
+        "precision": precision,
+        "float64": SOMETIMES in dtypes - _Loaded.replaced,
         "seconds": seconds,
         "answers_s": (time.perf_counter_ns() - started) / 1e9 - seconds,
         "cpu_s": cpu_s,
@@ -131,7 +148,8 @@ def round_answers(order: Message) -> Message:
     """Write `rounded.npz`: the trials answered with the weights moved by rounding."""
     from keronyx.export.gates import references, trials
 
-    moved = references.rounded(_Loaded.model, _Loaded.spec, _Loaded.trials, str(order["precision"]))
+    with _as_converted():
+        moved = references.rounded(_Loaded.model, _Loaded.spec, _Loaded.trials, str(order["precision"]))
     trials.store(Path(order["folder"]) / ROUNDED, moved)
     return {}
 
@@ -141,11 +159,16 @@ def probe(order: Message) -> Message:
     from keronyx.export.gates import guilty
 
     trial = _Loaded.trials[int(order["trial"])]
-    spec, chosen = guilty.probe(
-        _Loaded.model, _Loaded.spec, _Loaded.asked, trial, Path(order["folder"]), int(order["after"]), order["upto"]
-    )
+    place = Path(order["folder"]), int(order["after"]), order["upto"]
+    with _as_converted():
+        spec, chosen = guilty.probe(_Loaded.model, _Loaded.spec, _Loaded.asked, trial, *place)
     names = [name for name, _ in guilty.layers(_Loaded.model)]
     return {"spec": asdict(spec), "indices": chosen, "names": [names[i] for i in chosen]}
+
+
+def _as_converted() -> contextlib.AbstractContextManager[None]:
+    """For the time being the model computes in what the ONNX file does."""
+    return in_float32(_Loaded.model, _Loaded.replaced)
 
 
 @contextlib.contextmanager

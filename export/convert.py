@@ -106,6 +106,7 @@ def export(
                 image_size=image_size,
                 shapes=tuple(shapes),
                 leave_open=leave_open,
+                precision=job.precision,
             )
             return job.make(target, manifest, wanted)
         finally:
@@ -188,6 +189,7 @@ class _Conversion:
     progress: Progress
     child: Child | None = None
     loaded: ModelSpec | None = None
+    precision: str = "float32"
 
     def spec(self) -> ModelSpec:
         """The model's signature; loads the source."""
@@ -205,6 +207,7 @@ class _Conversion:
                 shapes=self.shapes,
                 leave_open=self.leave_open,
             )
+            self.precision = str(answer.pop("precision", self.precision))
             self.loaded = _spec(answer)
         return self.loaded
 

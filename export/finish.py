@@ -6,6 +6,7 @@ In the end there is a file, or the reason why not, with the layer it is about wh
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,9 @@ from keronyx.types import Artifact, ModelSpec
 
 FINISHING = "keronyx.export.finishing"
 ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "-1"}
+
+NO_KERNEL = re.compile(r"Could not find an implementation for (\w+)\(\d+\)")
+"""What ONNX Runtime says of an operator it has not in the precision a node asks for."""
 
 PROBES = 8
 """Most probes for the layer that goes wrong."""
@@ -45,16 +49,10 @@ class Finish:
         Raises:
             ExportError: it cannot be converted, or a gate refuses it: then the file's name ends with `.rejected`.
         """
-        raw = self.converter.ask("convert", self.timeout_s, folder=str(self.folder))
-        self.progress("checking the ONNX file against Keras")
         try:
-            done = self._finished(str(raw["precision"]))
-            refusal = Refusal(**done["refusal"]) if done["refusal"] else None
-            if refusal is not None and refusal.gate == "numeric":
-                # once more, knowing what rounding alone does to this model
-                self.converter.ask("round", self.timeout_s, folder=str(self.folder), precision=raw["precision"])
-                done = self._finished(str(raw["precision"]))
-                refusal = Refusal(**done["refusal"]) if done["refusal"] else None
+            raw, done, refusal = self._converted()
+            if refusal is not None and refusal.gate == "structure" and raw.get("float64"):
+                raw, done, refusal = self._converted(_not_in_float64(refusal))
             if refusal is not None:
                 error = self._refused(refusal, str(raw["precision"]))
                 raise ExportError("; ".join([error.message, *_odd(raw)]), error.remedy)
@@ -62,13 +60,32 @@ class Finish:
             self.close()
         return self._artifact(raw, done), done["macs"]
 
+    def _converted(self, not_in_float64: str = "") -> tuple[Message, Message, Refusal | None]:
+        """One conversion: what either process says, and why a gate refuses the file, if one does.
+
+        Args:
+            not_in_float64: why the file cannot compute in float64, when that is known.
+        """
+        raw = self.converter.ask("convert", self.timeout_s, folder=str(self.folder), not_in_float64=not_in_float64)
+        self.progress("checking the ONNX file against Keras")
+        done = self._finished(str(raw["precision"]))
+        refusal = Refusal(**done["refusal"]) if done["refusal"] else None
+        if refusal is not None and refusal.gate == "numeric":
+            # once more, knowing what rounding alone does to this model
+            self.converter.ask("round", self.timeout_s, folder=str(self.folder), precision=raw["precision"])
+            done = self._finished(str(raw["precision"]))
+            refusal = Refusal(**done["refusal"]) if done["refusal"] else None
+        return raw, done, refusal
+
     def _artifact(self, raw: Message, done: Message) -> Artifact:
         path = self.folder / self.name
         gates_s = raw["answers_s"] + sum(answer["gates_s"] for answer in self.answers)
         cpu_s = raw["cpu_s"] + done["cpu_s"]
         warnings = [f"warning: {said}" for said in _odd(raw)]
         evidence = (
-            *done["evidence"],
+            *done["evidence"][:1],
+            *raw.get("computes", ()),
+            *done["evidence"][1:],
             *raw["evidence"],
             *warnings,
             f"conversion {cpu_s:.1f} s of CPU",
@@ -149,6 +166,14 @@ class Finish:
 
 
 REMEDY = "the refused file is kept beside, its name ends with .rejected"
+
+
+def _not_in_float64(refusal: Refusal) -> str:
+    """Why a file in float64 is refused, for the user."""
+    where = f" (layer {refusal.layer})" if refusal.layer else ""
+    if lacking := NO_KERNEL.search(refusal.said):
+        return f"ONNX Runtime has no float64 kernel for {lacking[1]}{where}"
+    return f"in float64 the structure gate refuses the file{where}"
 
 
 def _odd(raw: Message) -> list[str]:

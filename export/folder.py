@@ -63,6 +63,8 @@ class Manifest:
     """What `--shape` said."""
     leave_open: bool = False
     """Whether dimensions nothing was said of could stay undefined."""
+    precision: str = "float32"
+    """The coarsest floating-point precision that the Keras model computes in."""
 
     def artifact(self, kind: str) -> Artifact | None:
         return next((a for a in self.artifacts if a.kind == kind), None)

@@ -63,13 +63,19 @@ class Traced:
     folded: int
 
 
-def trace_lifted(model: Any, inputs: Sequence[TensorSpec]) -> Traced:
-    """Trace the model under all substitutions, BatchNormalization folded where it can be."""
-    traced, right = _traced(model, inputs, all_pairs(model))
-    return traced if right else _traced(model, inputs, ())[0]
+def trace_lifted(model: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec] = ()) -> Traced:
+    """Trace the model under all substitutions, BatchNormalization folded where it can be.
+
+    Args:
+        outputs: say in which dtypes floats are given, if not as they are.
+    """
+    traced, right = _traced(model, inputs, outputs, all_pairs(model))
+    return traced if right else _traced(model, inputs, outputs, ())[0]
 
 
-def _traced(model: Any, inputs: Sequence[TensorSpec], pairs: Sequence[Pair]) -> tuple[Traced, bool]:
+def _traced(
+    model: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], pairs: Sequence[Pair]
+) -> tuple[Traced, bool]:
     """And whether these layers could be folded for the time of the trace: else it is wrong."""
     import keras
     import tensorflow as tf
@@ -96,8 +102,8 @@ def _traced(model: Any, inputs: Sequence[TensorSpec], pairs: Sequence[Pair]) -> 
         given |= {key: tf.constant(value) for key, value in constants.items()}
         folding.start({id(conv): (given[id(conv.kernel)], tf.constant(biases[id(conv)])) for conv, _ in pairs})
         with keras.StatelessScope([(v, given[id(v)]) for v in outside]):
-            outputs = model(signature.structured_inputs(model, flat[: len(inputs)]), training=False)
-        return [tf.identity(tensor) for tensor in signature.flat_outputs(outputs)]
+            made = model(signature.structured_inputs(model, flat[: len(inputs)]), training=False)
+        return [tf.identity(tensor) for tensor in signature.flat_outputs(made, outputs)]
 
     weight_specs = [tf.TensorSpec(v.shape, v.dtype, name=names[id(v)]) for v in lifted]
     with substituted(), scopes_of(model) as scopes, folded(pairs) as folding:

@@ -68,7 +68,7 @@ def converted(model: Any, spec: ModelSpec, asked: Asked = NOTHING) -> tuple[ir.M
     scopes: Scopes = {}
     if isinstance(model, keras.Model):
         refuse_precision(model)
-        traced = trace_lifted(model, spec.inputs)
+        traced = trace_lifted(model, spec.inputs, spec.outputs)
         function, weights, scopes = traced.function, traced.weights, traced.scopes
         evidence = [f"{traced.folded} BatchNorm folded"] if traced.folded else []
     else:

@@ -8,7 +8,7 @@ from keronyx.errors import ExportError
 
 
 def refuse_precision(model: Any) -> None:
-    """Raise ExportError when a layer computes in bfloat16 or float8; names it. float16 and int8 are converted."""
+    """Raise ExportError when a layer computes in float8, or in bfloat16 whatever its policy (see `in_float32`)."""
     for layer in model._flatten_layers(include_self=False):
         precision = getattr(layer, "quantization_mode", None)
         precision = precision if precision == "float8" else layer.compute_dtype

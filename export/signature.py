@@ -55,7 +55,7 @@ def of_keras(
         TensorSpec(
             name,
             decided(name, tuple(tensor.shape), batch, image_size, asked, leave_open),
-            _numeric(name, str(tensor.dtype)),
+            _numeric(name, at_boundary(str(tensor.dtype))),
         )
         for name, tensor in zip(names, model.inputs, strict=True)
     )
@@ -190,11 +190,23 @@ def structured_inputs(model: Any, flat: Sequence[Any]) -> Any:
     return keras.tree.pack_sequence_as(model.input, list(flat))
 
 
-def flat_outputs(outputs: Any) -> list[Any]:
-    """A model's outputs as a flat list."""
+def flat_outputs(outputs: Any, tensors: Sequence[TensorSpec] = ()) -> list[Any]:
+    """A model's outputs as a flat list, floats in the dtypes of `tensors`, else in those they have `at_boundary`."""
     import keras
+    import tensorflow as tf
 
-    return list(keras.tree.flatten(outputs))
+    flat = list(keras.tree.flatten(outputs))
+    made = [tf.as_dtype(tensor.dtype) for tensor in flat]
+    wanted = [tensor.dtype for tensor in tensors] or [at_boundary(dtype.name) for dtype in made]
+    return [
+        tf.cast(tensor, name) if dtype.is_floating and dtype.name != name else tensor
+        for tensor, dtype, name in zip(flat, made, wanted, strict=True)
+    ]
+
+
+def at_boundary(dtype: str) -> str:
+    """The dtype of an input or output as callers see it: numpy has no bfloat16, whose values float32 has all."""
+    return "float32" if dtype == "bfloat16" else dtype
 
 
 def tensor_specs(inputs: Sequence[TensorSpec]) -> list[Any]:

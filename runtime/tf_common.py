@@ -122,8 +122,8 @@ def load_flat_function(request: SessionRequest) -> Callable[..., list[Any]]:
         # A Sequential takes one tensor, and has no `input` once it was loaded from a file.
         plain = isinstance(model, keras.Sequential)
         given = flat[0] if plain else keras.tree.pack_sequence_as(model.input, list(flat))
-        outputs = model(given, training=False)
-        return list(keras.tree.flatten(outputs))
+        outputs = keras.tree.flatten(model(given, training=False))
+        return [tf.cast(x, tf.float32) if x.dtype == tf.bfloat16 else x for x in outputs]  # numpy has no bfloat16
 
     return call_model
 

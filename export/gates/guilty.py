@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from keronyx.export import signature
 from keronyx.export.dims import Asked
 from keronyx.export.gates import references, trials
 from keronyx.export.gates.trials import Trial
@@ -89,7 +90,10 @@ def probe(
     if not chosen:
         return spec, []
     made = keras.Model(model.input, [found[i][1] for i in chosen], name="probe")
-    outputs = tuple(TensorSpec(f"layer_{i}", tuple(found[i][1].shape), str(found[i][1].dtype)) for i in chosen)
+    outputs = tuple(
+        TensorSpec(f"layer_{i}", tuple(found[i][1].shape), signature.at_boundary(str(found[i][1].dtype)))
+        for i in chosen
+    )
     wanted = replace(spec, outputs=outputs)
     answers = references.answers(made, wanted, trial.inputs)
     wanted = replace(wanted, outputs=tuple(replace(t, shape=a.shape) for t, a in zip(outputs, answers, strict=True)))

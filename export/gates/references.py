@@ -63,11 +63,12 @@ def answers(model: Any, spec: ModelSpec, inputs: Sequence[Array]) -> list[Array]
         for tensor, array in zip(spec.inputs, inputs, strict=True)
     ]
     if _is_keras(model):
-        made = signature.flat_outputs(model(signature.structured_inputs(model, tensors), training=False))
+        outputs = model(signature.structured_inputs(model, tensors), training=False)
+        made = signature.flat_outputs(outputs, spec.outputs)
     else:
         named = dict(zip((tensor.name for tensor in spec.inputs), tensors, strict=True))
-        outputs = signature.saved_signature(model)(**named)
-        made = [outputs[key] for key in sorted(outputs)]
+        called = signature.saved_signature(model)(**named)
+        made = [called[key] for key in sorted(called)]
     return [_text(np.asarray(tensor)) for tensor in made]
 
 

@@ -28,13 +28,14 @@ def check(bench: Bench, opened: Mapping[str, Opened], may_start: bool = True) ->
         KeronyxError: the reference gave no answers.
     """
     name, reference = _reference(bench, opened, may_start)
-    expected = bench.exported.manifest.spec.outputs
+    manifest = bench.exported.manifest
+    expected, tolerance = manifest.spec.outputs, parity.TOLERANCES.get(manifest.precision, parity.FLOAT32)
     found = {}
     for row_id, one in opened.items():
         answers = _answers(one)
         both = min(len(answers.arrays), len(reference.arrays))  # a slow row was warmed up with fewer inputs
         right = replace(reference, arrays=reference.arrays[:both])
-        found[row_id] = parity.check(replace(answers, arrays=answers.arrays[:both]), right, expected, name)
+        found[row_id] = parity.check(replace(answers, arrays=answers.arrays[:both]), right, expected, name, tolerance)
     return found
 
 
@@ -42,7 +43,8 @@ def _reference(bench: Bench, opened: Mapping[str, Opened], may_start: bool) -> t
     """What Keras itself answers: the eager row's own outputs, or those of a process opened for this alone."""
     has_keras = bench.exported.manifest.artifact("keras") is not None
     runtime = find("tf-eager" if has_keras else "tf-graph", "cpu")
-    name = "Keras float32 (eager)" if has_keras else "the SavedModel (tf.function)"
+    precision = bench.exported.manifest.precision
+    name = f"Keras {precision} (eager)" if has_keras else "the SavedModel (tf.function)"
     row_id = bench.blank(runtime).id
     if row_id in opened:
         return name, _answers(opened[row_id])

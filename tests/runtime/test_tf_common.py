@@ -1,0 +1,23 @@
+"""What all TensorFlow rows have in common."""
+
+from __future__ import annotations
+
+import pytest
+
+from keronyx.runtime.tf_common import load_flat_function
+from keronyx.types import ModelSpec, SessionRequest, TensorSpec
+
+
+@pytest.mark.slow
+def test_an_output_in_bfloat16_is_handed_out_in_float32(tmp_path):
+    import keras
+    import numpy as np
+
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, keras.layers.Dense(3, dtype="mixed_bfloat16")(x))
+    model.save(tmp_path / "model.keras")
+    spec = ModelSpec("m", "", (TensorSpec("x", (1, 4), "float32"),), (TensorSpec("y", (1, 3), "float32"),), 0, "")
+    given = np.ones((1, 4), "float32")
+    (found,) = load_flat_function(SessionRequest(str(tmp_path / "model.keras"), spec, "cpu", 1))(given)
+    assert found.dtype.name == "float32"
+    assert np.array_equal(found.numpy(), model(given).numpy().astype("float32"))
