@@ -80,10 +80,10 @@ def nodes(order: Message) -> Message:
 def _model(order: Message) -> tuple[Any, tuple[int, int] | None]:
     from keronyx.export.source import load
     from keronyx.pipeline import resolve
-    from keronyx.pipeline.sources import APPLICATION_SIZE
+    from keronyx.pipeline.sources import APPLICATION_SIZES
 
     source = resolve(order["source"])
-    return load(source), APPLICATION_SIZE if source.kind == "applications" else None
+    return load(source), APPLICATION_SIZES.get(source.target) if source.kind == "applications" else None
 
 
 def _timed(work: Callable[[], Any]) -> Message:
