@@ -93,7 +93,17 @@ def _own_layers() -> Any:
     return keras.Model(x, y)
 
 
-BUILDERS = [_convolutions, _sequence, _sequential, _shared_and_nested, _own_layers]
+def _cast() -> Any:
+    """A cast of its own between layers of float32."""
+    import keras
+    from keras import layers, ops
+
+    x = keras.Input((4,), name="x")
+    y = ops.cast(layers.Dense(5, activation="tanh", dtype="float32")(x), keras.config.dtype_policy().compute_dtype)
+    return keras.Model(x, layers.Dense(3, dtype="float32")(y) + layers.Dense(3)(x))
+
+
+BUILDERS = [_convolutions, _sequence, _sequential, _shared_and_nested, _own_layers, _cast]
 
 
 def _under(policy: str, build: Callable[[], Any]) -> Any:
@@ -138,6 +148,8 @@ def test_the_file_answers_like_the_same_model_built_in_float32(
     found = comparison.run_onnx(tmp_path / "model.onnx", spec, inputs)
     coarse = build is _own_layers  # what it was adapted to, it keeps in bfloat16
     comparison.assert_same(comparison.keras_answers(right, inputs), found, 1e-2 if coarse else 1e-5)
+    with in_float32(model, BFLOAT16):
+        comparison.assert_same(found, comparison.keras_answers(model, inputs))
     own = comparison.keras_answers(model, inputs)
     for a, b in zip(own, found, strict=True):
         assert 1e-5 < np.abs(a.astype("float32") - b).max() / np.abs(b).max() < 0.1
