@@ -55,15 +55,21 @@ def _uneven(model: Any, spec: ModelSpec, drawn: Sequence[Trial]) -> list[Trial]:
 
 
 def answers(model: Any, spec: ModelSpec, inputs: Sequence[Array]) -> list[Array]:
-    """One call, eagerly; outputs in the spec's order."""
+    """One call, eagerly; outputs in the spec's order.
+
+    Keras' preprocessing layers convert integers to floats in a graph, where `predict` and a trace call them, but not
+    eagerly: here they do as in `predict`.
+    """
     import tensorflow as tf
+    from keras.src.utils.backend_utils import TFGraphScope
 
     tensors = [
         tf.constant(array, tf.string if tensor.dtype == "string" else tensor.dtype)
         for tensor, array in zip(spec.inputs, inputs, strict=True)
     ]
     if _is_keras(model):
-        outputs = model(signature.structured_inputs(model, tensors), training=False)
+        with TFGraphScope():
+            outputs = model(signature.structured_inputs(model, tensors), training=False)
         made = signature.flat_outputs(outputs, spec.outputs)
     else:
         named = dict(zip((tensor.name for tensor in spec.inputs), tensors, strict=True))

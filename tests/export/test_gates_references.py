@@ -43,6 +43,23 @@ def test_trials_have_keras_answers_at_every_batch(randomised: Any, comparison: A
     np.testing.assert_allclose(together, made[3].answers[0], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("then", ["", "rescaled", "padded"])
+def test_pixels_are_resized_as_in_predict(then: str, comparison: Any, tmp_path: Path) -> None:
+    import keras
+    from keras import layers
+
+    image = keras.Input((8, 9, 3), dtype="uint8", name="image")
+    y = layers.Resizing(5, 7, pad_to_aspect_ratio=then == "padded")(image)
+    model = keras.Model(image, layers.Rescaling(1 / 255)(y) if then == "rescaled" else y)
+    spec = _spec(model)
+    onnx.convert(model, spec, tmp_path / "model.onnx")
+    for trial in references.tried(model, spec, NOTHING):
+        expected = [model.predict(trial.inputs[0], verbose=0)]
+        assert expected[0].dtype == spec.outputs[0].dtype == "float32"
+        comparison.assert_same(expected, trial.answers)
+        comparison.assert_same(expected, comparison.run_onnx(tmp_path / "model.onnx", spec, trial.inputs))
+
+
 def test_a_model_that_takes_only_small_indices_gets_smaller_ones() -> None:
     import keras
     import tensorflow as tf
