@@ -23,7 +23,7 @@ from benchmarks import coverage, outcomes
 from benchmarks.families import FAMILIES, ZOO, Model
 from benchmarks.figures import BOUNDS, MISSED, Figure, geometric_mean, ratios, table
 from benchmarks.interleaved import Ratio
-from benchmarks.machine import commit, described
+from benchmarks.machine import described
 from benchmarks.rivals import against_raw, against_tensorflow, ask
 from keronyx.errors import KeronyxError
 
@@ -44,12 +44,12 @@ def main() -> int:
         "coverage": from_coverage,
         "export": lambda: exported(asked.quick),
         "rivals": lambda: rivals(asked.quick, asked.rival_budget),
-        "latency": lambda: latency(asked.quick, asked.budget),
+        "latency": lambda: latency(asked.quick, asked.budget, asked.model, kept.get("latency", {})),
     }
     kept = read()
     for name, measure in parts.items():
         if not asked.only or name in asked.only:
-            kept[name] = {"commit": commit(), "machine": described(PACKAGES), "quick": asked.quick, **measure()}
+            kept[name] = {"machine": described(PACKAGES), "quick": asked.quick, **measure()}
             write(kept)
     figures = figures_of(kept)
     made = page(kept, figures, asked)
@@ -66,6 +66,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parts = ("coverage", "export", "rivals", "latency")
     parser.add_argument("--only", action="append", choices=parts, help="measure this part; others as they were kept")
+    parser.add_argument("--model", action="append", metavar="NAME", help="of latency, measure these alone again")
     parser.add_argument("--quick", action="store_true", help="few models")
     parser.add_argument("--budget", default="15s", help="of each model's rounds against TensorFlow")
     parser.add_argument("--rival-budget", type=float, default=60.0, help="seconds for each network against raw tf2onnx")
@@ -137,7 +138,8 @@ def rivals(quick: bool, budget_s: float) -> Stored:
     return {"ratios": {name: asdict(one) for name, one in found.items()}, "problems": problems, "budget_s": budget_s}
 
 
-def latency(quick: bool, budget: str) -> Stored:
+def latency(quick: bool, budget: str, only: list[str] | None, kept: Stored) -> Stored:
+    """Against TensorFlow's graph, every model or `only` those named; the rest as it was kept, with where it is from."""
     from benchmarks.families.applications import NAMES
 
     sources = [
@@ -145,16 +147,26 @@ def latency(quick: bool, budget: str) -> Stored:
         *(f"keras.applications:{name}" for name in NAMES),
         *(model.source for model in FAMILIES.values() if model.family == "slow_on_ort"),
     ]
-    found, problems = {}, {}
-    for source in QUICK if quick else sources:
-        ratio = against_tensorflow(source, THREADS, budget)
-        name = source.rpartition(":")[2] if "." in source else source
+    named = {source.rpartition(":")[2] if "." in source else source: source for source in (QUICK if quick else sources)}
+    if unknown := set(only or ()) - set(named):
+        raise SystemExit(f"no such model: {', '.join(sorted(unknown))}")
+    found = dict(kept.get("ratios", {})) if only else {}
+    problems = dict(kept.get("problems", {})) if only else {}
+    for name in only or named:
+        ratio = against_tensorflow(named[name], THREADS, budget)
+        found.pop(name, None)
+        problems.pop(name, None)
         if isinstance(ratio, Ratio):
             found[name] = asdict(ratio)
         else:
             problems[name] = ratio
         progress(f"{name}: {ratio}")
-    return {"ratios": found, "problems": problems, "budget": budget}
+    ordered = {name: found[name] for name in named if name in found}
+    said = {"ratios": ordered, "problems": problems, "budget": budget}
+    if only and kept:
+        again = f"{', '.join(only)}: {described(PACKAGES)}, --budget {budget}"
+        said |= {"machine": kept["machine"], "again": [*kept.get("again", []), again]}
+    return said
 
 
 def figures_of(kept: dict[str, Stored]) -> list[Figure]:
@@ -223,6 +235,7 @@ def page(kept: dict[str, Stored], figures: list[Figure], asked: argparse.Namespa
     for part, stored in kept.items():
         machines.setdefault(stored["machine"], []).append(part)
     written += [f"- {', '.join(parts)}: {machine}" for machine, parts in machines.items()]
+    written += [f"- {again}" for again in kept.get("latency", {}).get("again", [])]
     return "\n".join(written) + "\n"
 
 

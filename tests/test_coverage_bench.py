@@ -299,6 +299,24 @@ def test_figures_come_from_the_parts_that_were_kept(load):
     assert found["memory unet"].verdict == "not measured"
 
 
+def test_one_model_measured_again_leaves_the_others_and_says_where_each_is_from(load, monkeypatch):
+    speed, ratio = load("export_speed"), load("interleaved").Ratio
+    new = ratio(0.5, 0.4, 0.6, "faster", 20, 1.0)
+    monkeypatch.setattr(speed, "against_tensorflow", lambda source, threads, budget: new)
+    old = {"value": 0.9, "low": 0.8, "high": 1.1, "verdict": "undecided", "rounds": 9, "milliseconds": 5.0, "note": ""}
+    kept = {
+        "machine": "commit a",
+        "ratios": {"VGG16": old, "enet": old},
+        "problems": {"Xception": "no", "gru": "no"},
+    }
+    found = speed.latency(False, "60s", ["VGG16", "Xception"], kept)
+    assert {name: one["value"] for name, one in found["ratios"].items()} == {"enet": 0.9, "VGG16": 0.5, "Xception": 0.5}
+    assert found["problems"] == {"gru": "no"}
+    assert found["machine"] == "commit a" and found["again"][0].startswith("VGG16, Xception: commit")
+    with pytest.raises(SystemExit, match="no such model: VGG17"):
+        speed.latency(False, "60s", ["VGG17"], kept)
+
+
 def test_a_rivals_ratio_is_turned_round(load):
     rivals, ratio = load("rivals"), load("interleaved").Ratio
     turned = rivals.turned_round(ratio(1.25, 1.2, 1.3, "slower"), {"keronyx": 80, "raw": 168}, "raw")
