@@ -11,7 +11,7 @@ import numpy as np
 from keronyx.errors import ExportError
 from keronyx.export import dims, signature
 from keronyx.export.dims import Asked
-from keronyx.export.gates import trials
+from keronyx.export.gates import trials, vocabularies
 from keronyx.export.gates.trials import Trial
 from keronyx.process import one_line
 from keronyx.types import Array, ModelSpec
@@ -28,14 +28,17 @@ EPSILON = {"float64": 2.0**-23, "float32": 2.0**-23, "float16": 2.0**-10, "bfloa
 
 def tried(model: Any, spec: ModelSpec, asked: Asked) -> list[Trial]:
     """Trials with the answers of a `keras.Model` or a loaded SavedModel. Raises ExportError when it takes none."""
-    known = trials.limits(model) if _is_keras(model) else {}
+    known, meant = (trials.limits(model), vocabularies.meanings(model)) if _is_keras(model) else ({}, {})
     names = dims.input_dims(spec.inputs, asked)
     problem: Exception | None = None
     for length, small in ATTEMPTS:
         drawn = trials.draw(spec.inputs, known, length, small, names)
+        drawn = vocabularies.with_meaning(drawn, spec.inputs, meant)
+        further = trials.uneven(spec.inputs, known, small, names)
+        further = vocabularies.with_meaning(further, spec.inputs, meant, seed=1)
         try:
             told = [Trial(trial.kind, trial.inputs, answers(model, spec, trial.inputs)) for trial in drawn]
-            return told + _uneven(model, spec, trials.uneven(spec.inputs, known, small, names))
+            return told + _uneven(model, spec, further)
         except Exception as error:
             problem = problem or error
     assert problem is not None
