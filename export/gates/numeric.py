@@ -74,34 +74,36 @@ def judge(
     Args:
         trials: with Keras' answers, not all of them NaN or Inf.
         rounding: the same with the answers Keras gives when its weights are moved by rounding, if those are known.
-        search: whether to look for the optimizer that is guilty.
+        search: whether to look for the optimizer that is guilty of wrong numbers. What cannot even be loaded with
+            them is looked into in any case.
     """
-    try:
-        typical = compare(load(path, spec, optimized=False), spec, trials, tolerance, rounding, "off")
-        loaded = load(path, spec)
-    except RefusedError as refused:
-        return Judged(refused.refusal)
+
+    def optimized(disabled: Sequence[str] = ()) -> float:
+        return compare(load(path, spec, disabled=disabled), spec, trials, tolerance, rounding, "on")
 
     def wrong(disabled: Sequence[str]) -> bool:
         try:
-            compare(open_session(path, disabled=disabled), spec, trials, tolerance, rounding, "on")
+            optimized(disabled)
         except RefusedError:
             return True
         return False
 
     try:
-        return Judged(None, typical=max(typical, compare(loaded, spec, trials, tolerance, rounding, "on")))
+        typical = compare(load(path, spec, optimized=False), spec, trials, tolerance, rounding, "off")
     except RefusedError as refused:
-        del loaded
-        if search and (guilty := find_guilty(wrong)):
+        return Judged(refused.refusal)
+    try:
+        return Judged(None, typical=max(typical, optimized()))
+    except RefusedError as refused:
+        if (search or refused.refusal.gate == "structure") and (guilty := find_guilty(wrong)):
             return Judged(None, guilty, typical)
         return Judged(refused.refusal)
 
 
-def load(path: Path, spec: ModelSpec, optimized: bool = True) -> Any:
+def load(path: Path, spec: ModelSpec, optimized: bool = True, disabled: Sequence[str] = ()) -> Any:
     """A session of a model the checker accepts. Raises RefusedError when it cannot be loaded or is another's."""
     try:
-        session = open_session(path, optimized)
+        session = open_session(path, optimized, disabled)
     except Exception as error:
         import onnx
 

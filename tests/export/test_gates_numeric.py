@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from keronyx.export.gates import numeric, optimizers, trials
+from keronyx.export.gates import RefusedError, numeric, optimizers, trials
 from keronyx.export.gates.optimizers import OPTIMIZERS, find_guilty
 from keronyx.export.gates.trials import Trial
 from keronyx.parity import FLOAT32
@@ -59,6 +60,28 @@ def test_the_optimizer_that_spoils_the_answers_is_found_and_the_rest_is_left_on(
     assert judged.refusal is None and judged.disabled == ("Pad_Fusion",)
     session = numeric.open_session(path, disabled=judged.disabled)
     assert numeric.compare(session, SPEC, _trials(), FLOAT32, (), "on") == 0
+
+
+@pytest.mark.parametrize("search", [True, False])
+def test_an_optimizer_without_which_the_file_can_be_loaded_is_left_out(tmp_path: Path, search: bool) -> None:
+    """ONNX Runtime's Pad_Fusion gives an AveragePool pads as wide as its kernel, which ONNX Runtime then refuses."""
+    import onnx
+
+    path = _zero_pad_then_pool(tmp_path / "model.onnx")
+    proto = onnx.load(path)
+    proto.graph.node[1].op_type = "AveragePool"
+    proto.graph.node[1].attribute[0].ints[:] = [1, 2]
+    proto.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 8
+    onnx.save(proto, str(path))
+    padded = [np.pad(trial.inputs[0], ((0, 0), (0, 0), (1, 1), (1, 1))) for trial in _trials()]
+    right = [Trial(t.kind, t.inputs, [(p[..., 1:] + p[..., :-1]) / 2]) for t, p in zip(_trials(), padded, strict=True)]
+    spec = replace(SPEC, outputs=(TensorSpec("y", (1, 3, 8, 7), "float32"),))
+    with pytest.raises(RefusedError, match="cannot load"):
+        numeric.load(path, spec)
+    judged = numeric.judge(path, spec, right, FLOAT32, search=search)
+    assert judged.refusal is None and judged.disabled == ("Pad_Fusion",) and judged.typical < 1e-6
+    right[0].answers[0][:] *= 1.01
+    assert numeric.judge(path, spec, right, FLOAT32).refusal is not None
 
 
 def test_only_input_below_zero_shows_it(tmp_path: Path) -> None:
