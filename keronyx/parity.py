@@ -211,9 +211,10 @@ def _difference(
     if scale:
         relative, typical = rms / scale, float(np.quantile(error, 0.99)) / scale
         outliers = float(np.mean(error > tolerance.outlier * scale))
-    else:
-        relative = typical = 0.0 if rms == 0 else float("inf")
-        outliers = float(np.mean(error > 0)) if error.size else 0.0
+    else:  # any processor may take for zero what is below the smallest normal number
+        tiny = max((float(np.finfo(x.dtype).smallest_normal) for x in reference), default=0.0) if measured else 0.0
+        relative = typical = 0.0 if error.max(initial=0) <= tiny else float("inf")
+        outliers = float(np.mean(error > tiny)) if error.size else 0.0
     if not measured and error.size:
         typical, outliers = 0.0, float(np.mean(error > 0))
     return OutputDifference(

@@ -219,8 +219,18 @@ def test_a_reference_of_zeros_is_met_by_zeros_alone():
     zeros = [[np.zeros((1, 100, 100), "float32")]]
     assert failing(judge(copy(zeros), BIG, zeros, BIG)) is None
     arrays = copy(zeros)
-    arrays[0][0][0, 0, 0] = 1e-3
-    assert failing(judge(arrays, BIG, zeros, BIG)) == "tensor"
+    for wrong in (1e-3, 2e-38):
+        arrays[0][0][0, 0, 0] = wrong
+        assert failing(judge(arrays, BIG, zeros, BIG)) == "tensor"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_what_a_processor_may_take_for_zero_is_as_good_as_zero(dtype):
+    spec = (TensorSpec("y", (1, 100), dtype),)
+    zeros = [[np.zeros((1, 100), dtype)]]
+    tiny = [[np.full((1, 100), np.finfo(dtype).smallest_subnormal)]]
+    parity = judge(tiny, spec, zeros, spec)
+    assert failing(parity) is None and parity.outputs[0].typical == 0 and parity.outputs[0].outliers == 0
 
 
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "bool"])
