@@ -17,6 +17,7 @@ from typing import Any
 from keronyx.errors import ExportError, KeronyxError, UsageError
 from keronyx.export.dims import NOTHING, Asked, decided, refuse_unknown
 from keronyx.export.state import refuse_state
+from keronyx.export.substitutions.center_crop import center_crop
 from keronyx.export.substitutions.scope_names import scope_names
 from keronyx.export.substitutions.symbolic_sizes import symbolic_sizes
 from keronyx.process import one_line
@@ -156,7 +157,7 @@ def trace(model: Any, inputs: Sequence[TensorSpec], updates: bool = False) -> An
             return flat_outputs(model(structured_inputs(model, flat), training=False))
 
     try:
-        with symbolic_sizes(), scope_names():
+        with center_crop(), symbolic_sizes(), scope_names():
             function = tf.function(call, autograph=False).get_concrete_function(*tensor_specs(inputs))
     except (KeronyxError, MemoryError):
         raise

@@ -32,7 +32,8 @@ def _pooled(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
     sizes = None if given is None or min(given[axes]) < 0 else list(given[axes])
     if node.get_attr_value("padding") != b"SAME" or not skips or (rank == 2 and sizes is not None):
         kind, node.type = node.type, made
-        return PoolOp.version_11(graph, node, tf_op=kind)
+        PoolOp.version_11(graph, node, tf_op=kind)
+        return
     b = Builder(graph, node)
     image = _as_float(b)
     if last:
@@ -48,7 +49,7 @@ def _pooled(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
         pooled = _of_open_size(b, made, image, options)
     if last:
         pooled = b.make("Transpose", pooled, perm=[0, *range(2, rank + 2), 1])
-    return b.finish("Cast", pooled, to=b.made) if _is_cast(b) else b.finish("Identity", pooled)
+    b.finish("Cast", pooled, to=b.made) if _is_cast(b) else b.finish("Identity", pooled)
 
 
 def _is_cast(b: Builder) -> bool:

@@ -37,6 +37,7 @@ def substitutions() -> tuple[Substitution, ...]:
     """All of them, in the order they are entered."""
     from keronyx.export.substitutions import (
         argmax,
+        center_crop,
         conv_transpose,
         counting,
         dense,
@@ -52,7 +53,7 @@ def substitutions() -> tuple[Substitution, ...]:
         upsampling,
     )
 
-    images = (conv_transpose, dilated_conv, grouped_conv, resizing, symbolic_sizes, upsampling)
+    images = (center_crop, conv_transpose, dilated_conv, grouped_conv, resizing, symbolic_sizes, upsampling)
     others = (argmax, counting, dense, gelu, recurrent, scope_names, tables, time_distributed)
     return tuple(module.SUBSTITUTION for module in (*images, *others))
 

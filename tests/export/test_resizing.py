@@ -182,3 +182,51 @@ def test_the_aspect_ratio_of_open_sizes_is_kept(
     options: dict[str, Any] = {"interpolation": method, "fill_value": 0.5, aspect: True}
     _assert_exact_at_open_sizes(_resizing((None, None, 3), size, **options), comparison)
     assert "If" not in _operators(Path("open.onnx"))
+
+
+def _cropping(shape: tuple[int | None, ...], **options: Any) -> Any:
+    import keras
+
+    x = keras.Input(shape, name="x", dtype=options.get("dtype"))
+    y = keras.layers.CenterCrop(8, 9, **options)(x)
+    return keras.Model(x, keras.layers.Rescaling(0.5, 1)(y))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint8"])
+@pytest.mark.parametrize("shape", [(None, None, 3), (5, None, 3), (None, 21, 3), (3, None, None)])
+def test_images_of_open_sizes_are_cropped_or_resized_like_keras(
+    shape: tuple[int | None, ...], dtype: str, comparison: Any
+) -> None:
+    import numpy as np
+
+    from keronyx.export import onnx, signature
+
+    options = {"data_format": "channels_first"} if shape[0] == 3 else {}
+    model = _cropping(shape, dtype=dtype, **options)
+    spec = signature.of_keras(model, "tiny", "tiny", None, None, leave_open=True)
+    path = Path("open.onnx").resolve()
+    onnx.convert(model, spec, path)
+    for height, width in [
+        (8, 9),
+        (11, 14),
+        (11, 13),
+        (8, 20),
+        (5, 3),
+        (2, 3),
+        (5, 30),
+        (30, 5),
+        (7, 9),
+        (9, 8),
+        (1, 1),
+    ]:
+        rest = iter((height, width))
+        sizes = [known or next(rest) for known in shape]
+        images = [(np.random.default_rng(height).random((2, *sizes)) * 255).astype(dtype)]
+        found = comparison.run_onnx(path, spec, images)
+        comparison.assert_same(comparison.keras_answers(model, images), found)
+    assert "If" not in _operators(path)
+
+
+def test_images_of_known_sizes_are_cropped_by_one_slice(to_onnx: Any) -> None:
+    path, *_ = to_onnx(_cropping((12, 10, 3)), None)
+    assert _operators(path)["Slice"] == 1 and not _operators(path).keys() & {"Resize", "Shape"}
