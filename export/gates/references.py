@@ -99,7 +99,8 @@ def precision(model: Any) -> str:
     else:
         import tensorflow as tf
 
-        graph = signature.saved_signature(model).graph.as_graph_def()
+        graph = signature.saved_signature(model).graph
+        graph = graph.as_graph_def() if hasattr(graph, "as_graph_def") else graph  # TensorFlow 1's is one already
         nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
         types = {attribute.type for node in nodes for attribute in node.attr.values() if attribute.type}
         found = {tf.dtypes.as_dtype(one).name for one in types}

@@ -9,7 +9,7 @@ import pytest
 
 from keronyx.errors import ExportError
 from keronyx.export import finish as finish_module
-from keronyx.export import finishing, onnx, signature
+from keronyx.export import converter, finishing, onnx, signature
 from keronyx.export.dims import NOTHING
 from keronyx.export.gates import Refusal, guilty, references
 
@@ -120,6 +120,6 @@ def test_what_cannot_be_converted_in_a_saved_model_is_named_by_its_scope(
     spec = signature.of_saved_model(loaded, "tiny", "tiny", "id", 1, None)
     graph, _ = onnx.converted(loaded, spec)
     assert {node.metadata_props["keronyx.layer"] for node in graph.graph if node.op_type == "Relu"} == {"net_1/act_1"}
-    monkeypatch.setattr(onnx, "handlers", lambda: {"Relu": fails})
+    monkeypatch.setattr(converter, "handlers", lambda: {"Relu": fails})
     with pytest.raises(ExportError, match=r"no such thing \(layer net_1/act_1\)"):
         onnx.converted(loaded, spec)
