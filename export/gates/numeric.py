@@ -16,6 +16,7 @@ from keronyx import parity
 from keronyx.control_groups import usable_cores
 from keronyx.export.gates import Refusal, RefusedError, all_nodes, contract, layer_of_message
 from keronyx.export.gates.optimizers import find_guilty
+from keronyx.export.gates.ties import settled
 from keronyx.export.gates.trials import Trial
 from keronyx.parity import Answers, Tolerance
 from keronyx.process import one_line
@@ -133,6 +134,7 @@ def compare(
             said = f"ONNX Runtime cannot run it: {one_line(error)} ({where})"
             raise RefusedError(Refusal("numeric", said, trial=i)) from error
         moved = Answers(spec.outputs, [rounding[i].answers]) if rounding else None
+        answers = settled(answers, trial.answers, rounding[i].ties) if rounding else answers
         made, right = Answers(spec.outputs, [answers]), Answers(spec.outputs, [trial.answers])
         found = parity.check(made, right, spec.outputs, "Keras", tolerance, moved)
         if found.verdict is Verdict.FAIL:

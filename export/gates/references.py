@@ -11,8 +11,9 @@ import numpy as np
 from keronyx.errors import ExportError
 from keronyx.export import dims, signature
 from keronyx.export.dims import Asked
-from keronyx.export.gates import trials, vocabularies
+from keronyx.export.gates import ties, trials, vocabularies
 from keronyx.export.gates.trials import Trial
+from keronyx.parity import TOLERANCES
 from keronyx.process import one_line
 from keronyx.types import Array, ModelSpec
 
@@ -82,14 +83,23 @@ def answers(model: Any, spec: ModelSpec, inputs: Sequence[Array]) -> list[Array]
 
 
 def rounded(model: Any, spec: ModelSpec, asked_trials: Sequence[Trial], precision: str) -> list[Trial]:
-    """The same trials, answered with every weight and every input moved by about one unit in the last place."""
+    """The same trials, answered with every weight and every input moved by about one unit in the last place, and what
+    is tied in outputs that are indices."""
     epsilon = EPSILON[precision]
-    moved = []
+    moved, near = [], [_ties(model, spec, trial, precision) for trial in asked_trials]
     with _moved(variables(model), epsilon):
-        for trial in asked_trials:
+        for trial, tied in zip(asked_trials, near, strict=True):
             inputs = [_jittered(array, epsilon, np.random.default_rng(7)) for array in trial.inputs]
-            moved.append(Trial(trial.kind, trial.inputs, answers(model, spec, inputs)))
+            moved.append(Trial(trial.kind, trial.inputs, answers(model, spec, inputs), tied))
     return moved
+
+
+def _ties(model: Any, spec: ModelSpec, trial: Trial, precision: str) -> list[Array]:
+    if all(np.dtype(tensor.dtype).kind not in "iu" for tensor in spec.outputs):
+        return []
+    with ties.watched() as seen:
+        made = answers(model, spec, trial.inputs)
+    return ties.tied(made, seen, TOLERANCES[precision].typical)
 
 
 def precision(model: Any) -> str:

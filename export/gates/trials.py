@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ class Trial:
     kind: str
     inputs: list[Array]
     answers: list[Array]
+    ties: list[Array] = field(default_factory=list)
+    """Of every output, if that is known: see `ties.py`."""
 
 
 def draw(
@@ -183,7 +185,7 @@ def store(path: Path, trials: Sequence[Trial]) -> None:
     arrays: dict[str, Any] = {
         f"{i} {part} {k}": array
         for i, trial in enumerate(trials)
-        for part, some in (("input", trial.inputs), ("answer", trial.answers))
+        for part, some in (("input", trial.inputs), ("answer", trial.answers), ("ties", trial.ties))
         for k, array in enumerate(some)
     }
     np.savez(path, kinds=np.array([trial.kind for trial in trials]), **arrays)
@@ -199,4 +201,5 @@ def read(path: Path) -> list[Trial]:
                 found.append(stored[key])
             return found
 
-        return [Trial(str(kind), part(i, "input"), part(i, "answer")) for i, kind in enumerate(stored["kinds"])]
+        kinds = enumerate(stored["kinds"])
+        return [Trial(str(kind), part(i, "input"), part(i, "answer"), part(i, "ties")) for i, kind in kinds]
