@@ -1,7 +1,8 @@
 """What Keras does in a way tf2onnx cannot convert (or converts badly) is done in another, equal way while it is traced.
 
 One file a substitution, each with the upstream issue it answers, so that it can be removed once that is mended. They
-hold for the trace to ONNX alone: Keras itself, and so the reference of every comparison, is never changed.
+hold while a model is traced: Keras itself, and so the reference of every comparison, is never changed. Those that make
+a trace possible at all (names, open sizes) hold for every artifact, the others for ONNX alone.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from keronyx.errors import ExportError
-from keronyx.export import finish as finish_module
 from keronyx.export import converter, finishing, onnx, signature
+from keronyx.export import finish as finish_module
 from keronyx.export.dims import NOTHING
 from keronyx.export.gates import Refusal, guilty, references
 
