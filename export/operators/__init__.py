@@ -23,6 +23,7 @@ def handlers() -> dict[str, Handler]:
         einsum,
         elementwise,
         fourier,
+        max_pool_indices,
         one_hot,
         pooling,
         resize,
@@ -40,6 +41,7 @@ def handlers() -> dict[str, Handler]:
         einsum,
         elementwise,
         fourier,
+        max_pool_indices,
         one_hot,
         pooling,
         resize,
@@ -85,3 +87,16 @@ class Builder:
             shapes=self._shapes,
             dtypes=self._dtypes,
         )
+
+    def finish_each(self, *made: tuple[str, Sequence[str], dict[str, Any]]) -> None:
+        """The nodes (operator, inputs, attributes) that give the outputs of the replaced one, in its order."""
+        for i, (operator, inputs, attributes) in enumerate(made):
+            self.graph.make_node(
+                operator,
+                list(inputs),
+                attr=attributes,
+                name=self.name if i == 0 else f"{self.name}_{i}",
+                outputs=[self._outputs[i]],
+                shapes=[self._shapes[i]],
+                dtypes=[self._dtypes[i]],
+            )
