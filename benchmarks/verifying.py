@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from keronyx.in_graph import as_in_graph
 from keronyx.process import Message, one_line, serve
 
 TYPICAL = {"float64": 1e-6, "float32": 3e-4, "float16": 2e-2, "bfloat16": 5e-2}
@@ -216,7 +217,9 @@ def _keras_answers(model: Any, arrays: Sequence[Any]) -> list[Any]:
         given = tensors[0]
     else:
         given = keras.tree.pack_sequence_as(model.input, tensors)
-    made = [tf.convert_to_tensor(tensor) for tensor in keras.tree.flatten(model(given, training=False))]
+    with as_in_graph():
+        outputs = keras.tree.flatten(model(given, training=False))
+    made = [tf.convert_to_tensor(tensor) for tensor in outputs]
     return [np.asarray(tf.cast(tensor, tf.float32) if tensor.dtype == tf.bfloat16 else tensor) for tensor in made]
 
 

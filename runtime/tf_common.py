@@ -9,6 +9,7 @@ from typing import Any
 
 from keronyx.custom_objects import import_custom_objects
 from keronyx.errors import UnavailableError
+from keronyx.in_graph import as_in_graph
 from keronyx.runtime.libraries import tensorflow_cuda_missing, tensorflow_missing
 from keronyx.types import Array, Missing, Placement, SessionRequest, TensorSpec
 from keronyx.unsafe import refuse_unsafe_saved_model
@@ -122,7 +123,8 @@ def load_flat_function(request: SessionRequest) -> Callable[..., list[Any]]:
         # A Sequential takes one tensor, and has no `input` once it was loaded from a file.
         plain = isinstance(model, keras.Sequential)
         given = flat[0] if plain else keras.tree.pack_sequence_as(model.input, list(flat))
-        outputs = keras.tree.flatten(model(given, training=False))
+        with as_in_graph():  # else the eager row's preprocessing layers would answer otherwise than every other row's
+            outputs = keras.tree.flatten(model(given, training=False))
         return [tf.cast(x, tf.float32) if x.dtype == tf.bfloat16 else x for x in outputs]  # numpy has no bfloat16
 
     return call_model

@@ -27,6 +27,15 @@ def rescaling_and_crop() -> Any:
 
 
 @network()
+def uint8_resizing() -> Any:
+    """Pixels become floats before they are resized, as in `predict`: called eagerly Keras would round them."""
+    from keras import Input, Model, layers
+
+    image = Input((8, 9, 3), dtype="uint8", name="image")
+    return Model(image, layers.Resizing(6, 6)(image))
+
+
+@network()
 def augmentation() -> Any:
     """Random layers are the identity at inference."""
     from keras import layers

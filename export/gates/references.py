@@ -13,6 +13,7 @@ from keronyx.export import dims, signature
 from keronyx.export.dims import Asked
 from keronyx.export.gates import ties, trials, vocabularies
 from keronyx.export.gates.trials import Trial
+from keronyx.in_graph import as_in_graph
 from keronyx.parity import TOLERANCES
 from keronyx.process import one_line
 from keronyx.types import Array, ModelSpec
@@ -59,20 +60,15 @@ def _uneven(model: Any, spec: ModelSpec, drawn: Sequence[Trial]) -> list[Trial]:
 
 
 def answers(model: Any, spec: ModelSpec, inputs: Sequence[Array]) -> list[Array]:
-    """One call, eagerly; outputs in the spec's order.
-
-    Keras' preprocessing layers convert integers to floats in a graph, where `predict` and a trace call them, but not
-    eagerly: here they do as in `predict`.
-    """
+    """One call, eagerly, with the answers `predict` gives; outputs in the spec's order."""
     import tensorflow as tf
-    from keras.src.utils.backend_utils import TFGraphScope
 
     tensors = [
         tf.constant(array, tf.string if tensor.dtype == "string" else tensor.dtype)
         for tensor, array in zip(spec.inputs, inputs, strict=True)
     ]
     if _is_keras(model):
-        with TFGraphScope():
+        with as_in_graph():
             outputs = model(signature.structured_inputs(model, tensors), training=False)
         made = signature.flat_outputs(outputs, spec.outputs)
     else:
