@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keronyx.errors import SourceError
+from keronyx.errors import SourceError, UntrustedModelError
 from keronyx.process import one_line
 from keronyx.unsafe import refuse_unsafe_saved_model
 
@@ -30,7 +30,7 @@ def load(folder: Path, name: str, trust: bool) -> Any:
     """
     import tensorflow as tf
 
-    _refuse_endless(folder, name)
+    _refuse_endless(folder, name, trust)
     try:
         stored = _read(folder)
         chosen = choose(stored, name)
@@ -57,14 +57,18 @@ def copy(folder: Path, path: Path) -> None:
         (path / "saved_model.pb").write_bytes(kept.SerializeToString())
 
 
-def _refuse_endless(folder: Path, name: str) -> None:
-    """Raise SourceError for what copying would not come to an end of: pipes, devices, and links to folders."""
+def _refuse_endless(folder: Path, name: str, trust: bool) -> None:
+    """Raise SourceError for what copying would not come to an end of: pipes, devices, and links to folders. Unless it
+    is trusted, UntrustedModelError for links to files outside: any file of yours would be in the export."""
     for path in folder.rglob("*"):
         holds = f"{name} holds {str(path.relative_to(folder))!r}"
         if path.is_symlink() and path.is_dir():
             raise SourceError(f"{holds}, a link to a folder", "put a copy of that folder in its place")
         if path.exists() and not (path.is_file() or path.is_dir()):
             raise SourceError(f"{holds}, which is neither a file nor a folder", "take it out")
+        if not trust and path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            said = f"{holds}, a link to a file outside of it"
+            raise UntrustedModelError(said, "look where it leads, then copy the folder with cp -rL, or allow: --trust")
 
 
 def choose(stored: Any, name: str) -> Any:

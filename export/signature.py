@@ -162,11 +162,19 @@ def trace(model: Any, inputs: Sequence[TensorSpec], updates: bool = False) -> An
     except (KeronyxError, MemoryError):
         raise
     except Exception as error:  # a layer's own, with its name: Unfold and others need to know the batch
-        raise ExportError(f"TensorFlow cannot trace this model: {one_line(error)}", "a fixed batch may help") from error
+        said = f"TensorFlow cannot trace this model: {one_line(error)}"
+        raise ExportError(said, _fixed([spec.shape for spec in inputs])) from error
     for name, tensor in zip(output_names(model), function.outputs, strict=True):
         if tensor.shape.rank is None:
             raise ExportError(f"nothing says how many dimensions the output {name!r} has")
     return function
+
+
+def _fixed(shapes: Sequence[Sequence[int | None]]) -> str:
+    """Which open dimensions a layer may need to know; empty when none is open."""
+    batch, sizes = any(None in shape[:1] for shape in shapes), any(None in shape[1:] for shape in shapes)
+    helps = [*(["a fixed batch (--batch 1)"] if batch else []), *(["fixed sizes (--shape)"] if sizes else [])]
+    return f"{' and '.join(helps)} may help" if helps else ""
 
 
 def trace_saved_model(loaded: Any, inputs: Sequence[TensorSpec]) -> Any:

@@ -19,8 +19,8 @@ class Exit(IntEnum):
 
 EPILOG = (
     "Exit codes: 0 done; 1 error; 2 usage; 3 a requested row failed, fell back, timed out, could not be "
-    "checked or (--strict) was unavailable; 4 a parity gate failed; 5 (--strict) the measurement is not trusted, or "
-    "compare found a regression; 130 interrupted."
+    "checked or (--strict) was unavailable; 4 a parity gate failed while measuring (when export's gates refuse a file: "
+    "1); 5 (--strict) the measurement is not trusted, or compare found a regression; 130 interrupted."
 )
 
 

@@ -46,7 +46,8 @@ def tried(model: Any, spec: ModelSpec, asked: Asked) -> list[Trial]:
     assert problem is not None
     raise ExportError(
         f"Keras gives no answers to compare with: {one_line(problem)}",
-        "the model may take only certain values; say sizes with --shape",
+        "trials are random, integers small or from the vocabulary they are looked up in; call the model with such"
+        + ("; fixed sizes may help: --shape" if any(None in tensor.shape[1:] for tensor in spec.inputs) else ""),
     ) from problem
 
 

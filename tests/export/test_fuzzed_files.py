@@ -108,6 +108,23 @@ def test_a_saved_model_without_end_is_refused(kind: str, tmp_path: Path) -> None
         saved_model.load(tmp_path, "evil", False)
 
 
+def test_a_file_of_a_saved_model_that_lies_elsewhere_is_not_copied_unasked(tmp_path: Path) -> None:
+    from keronyx.export import saved_model
+
+    (tmp_path / "secret").write_text("secret")
+    folder = tmp_path / "model"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "saved_model.pb").touch()
+    (folder / "assets" / "inside").symlink_to("../saved_model.pb")
+    with pytest.raises(SourceError, match="holds no graph"):
+        saved_model.load(folder, "evil", False)
+    (folder / "assets" / "words.txt").symlink_to("../../secret")
+    with pytest.raises(UntrustedModelError, match=r"words.txt', a link to a file outside"):
+        saved_model.load(folder, "evil", False)
+    with pytest.raises(SourceError, match="holds no graph"):
+        saved_model.load(folder, "evil", True)
+
+
 def test_names_from_a_model_cannot_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     from keronyx.commands import readiness
 

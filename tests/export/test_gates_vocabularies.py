@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from keronyx.errors import ExportError
 from keronyx.export import onnx, signature
 from keronyx.export.dims import NOTHING
 from keronyx.export.gates import references, vocabularies
 from keronyx.export.gates.trials import Trial
 from keronyx.export.gates.vocabularies import Meaning
-from keronyx.types import TensorSpec
+from keronyx.types import ModelSpec, TensorSpec
 
 KNOWN = (10, 20, -30, 4000)
 
@@ -99,3 +100,22 @@ def test_an_inverted_lookup_gets_places_in_its_vocabulary() -> None:
     x = keras.Input((9,), dtype="int64", name="x")
     model = keras.Model(x, layers.IntegerLookup(vocabulary=KNOWN, invert=True)(x))
     assert vocabularies.meanings(model)["x"] == Meaning((0, 1, 2, 3, 4), strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shape", "advised"), [((9,), False), ((None,), True)])
+def test_sizes_are_advised_only_where_they_are_open(shape: tuple[int | None], advised: bool) -> None:
+    import keras
+
+    class Never(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            raise ValueError("never")
+
+        def compute_output_spec(self, x: Any) -> Any:
+            return keras.KerasTensor(x.shape, x.dtype)
+
+    x = keras.Input(shape, name="x")
+    spec = ModelSpec("tiny", "tiny", (TensorSpec("x", (1, *shape), "float32"),), (), 0, "hash")
+    with pytest.raises(ExportError, match="gives no answers") as refused:
+        references.tried(keras.Model(x, Never()(x)), spec, NOTHING)
+    assert ("--shape" in refused.value.remedy) == advised and "random" in refused.value.remedy

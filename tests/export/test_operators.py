@@ -211,6 +211,33 @@ def test_what_tensorflow_cannot_trace_is_refused_by_layer_in_one_line() -> None:
     with pytest.raises(ExportError, match=r"cannot trace this model: .*Unfold\.call\(\)") as refused:
         signature.of_keras(model, "tiny", "tiny", None, None)
     assert "\n" not in str(refused.value)
+    assert refused.value.remedy == "a fixed batch (--batch 1) may help"
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch", "remedy"),
+    [
+        ((3,), 1, ""),
+        ((None, 3), 1, "fixed sizes (--shape) may help"),
+        ((None, 3), None, "a fixed batch (--batch 1) and fixed sizes (--shape) may help"),
+    ],
+)
+def test_nothing_is_advised_that_cannot_help(shape: tuple[int | None, ...], batch: int | None, remedy: str) -> None:
+    import keras
+
+    from keronyx.export import signature
+
+    class Never(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, x: Any) -> Any:
+            raise ValueError("never")
+
+        def compute_output_spec(self, x: Any) -> Any:
+            return keras.KerasTensor(x.shape, x.dtype)
+
+    x = keras.Input(shape)
+    with pytest.raises(ExportError, match="cannot trace this model") as refused:
+        signature.of_keras(keras.Model(x, Never()(x)), "tiny", "tiny", batch, None, leave_open=True)
+    assert refused.value.remedy == remedy
 
 
 def test_an_output_of_unknown_rank_is_refused_by_name() -> None:
