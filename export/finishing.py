@@ -98,11 +98,12 @@ class _Work:
             return Judged(Refusal("structure", f"a graph pass fails: {one_line(error)}"))
         return self.judge(path, search)
 
-    def without_guilty(self, names: list[str]) -> frozenset[str]:
-        """Passes to leave out so that the rest goes through the gates: each is kept if it does with those before."""
+    def without_guilty(self, names: list[str], disabled: tuple[str, ...]) -> frozenset[str]:
+        """Passes to leave out so that the rest goes through the gates with no further optimizers of ONNX Runtime
+        `disabled` than these: each is kept if it does with those before."""
         dropped = frozenset(names)
         for name in names:
-            if self.attempt(dropped - {name}).refusal is None:
+            if self.attempt(dropped - {name}).within(disabled):
                 dropped -= {name}
         return dropped
 
@@ -150,7 +151,7 @@ def _finished(work: _Work, skip: frozenset[str], second: bool) -> Refusal | None
         return Refusal("numeric", "Keras' own answers are nothing but NaN or Inf: nothing to compare")
     names = [type(one).__name__ for one in passes() if type(one).__name__ not in skip]
     try:
-        model, applied = _write(work, skip, path)
+        _, applied = _write(work, skip, path)
         judged = work.judge(path, second)
     except (OSError, KeronyxError):
         raise
@@ -158,28 +159,23 @@ def _finished(work: _Work, skip: frozenset[str], second: bool) -> Refusal | None
         applied, judged = (), Judged(Refusal("structure", f"a graph pass fails: {one_line(error)}"))
     if judged.refusal is not None and judged.refusal.gate == "numeric" and not second:
         return judged.refusal
-    if judged.refusal is not None and names:
-        without = frozenset(skip) | frozenset(names)
-        if work.attempt(without, search=True).refusal is None:
+    if names and not judged.within(()):
+        bare = work.attempt(skip | frozenset(names), search=judged.refusal is not None)
+        if bare.within(()) or (judged.refusal is not None and bare.refusal is None):
             changed = [a.name for a in applied if a.changed] or names
-            skip = skip | work.without_guilty(changed)
-            why = judged.refusal
-            model, applied = _write(work, skip, path)
+            skip = skip | work.without_guilty(changed, bare.disabled)
+            why = judged.refusal or f"right only without ONNX Runtime's own {', '.join(judged.disabled)}"
+            _, applied = _write(work, skip, path)
             judged = work.judge(path)
             work.evidence.append(f"DroppedPass {', '.join(sorted(skip))}: with it {why}")
     if judged.refusal is not None:
         reject(work.folder, path if path.exists() else work.folder / RAW, work.name)
         return judged.refusal
-    if judged.disabled:
-        options.record(model, {"disabled_optimizers": list(judged.disabled)})
-        save(model, path)
-        work.evidence.append(
-            f"right only without ONNX Runtime's own {', '.join(judged.disabled)}: recorded in the file, which keronyx "
-            "follows; others must set disabled_optimizers"
-        )
-    if changed := [a.name for a in applied if a.changed]:
+    if any(a.changed for a in applied):
         with work.gate():
-            applied = _not_slower(work, path, skip, changed, judged) or applied
+            applied, judged = _not_slower(work, path, skip, applied, judged)
+    if judged.disabled:
+        work.evidence.append(options.record_disabled(path, judged.disabled))
     proto = without_weights(path)
     if options.may_pay(proto):
         with work.gate():
@@ -201,9 +197,10 @@ def _write(work: _Work, skip: frozenset[str], path: Path) -> tuple[ir.Model, tup
 
 
 def _not_slower(
-    work: _Work, path: Path, skip: frozenset[str], changed: list[str], judged: Judged
-) -> tuple[Applied, ...] | None:
-    """Leave out the pass that makes the graph slower, if they do; says how they compare with the raw graph."""
+    work: _Work, path: Path, skip: frozenset[str], applied: tuple[Applied, ...], judged: Judged
+) -> tuple[tuple[Applied, ...], Judged]:
+    """Leave out the pass that makes the graph slower, if they do; says how they compare with the raw graph. Returns
+    which passes made the file in the end, and what the gates say of it."""
     raw = work.folder / RAW
 
     def ratio(first: Path, second: Path) -> latency.Ratio:
@@ -218,20 +215,27 @@ def _not_slower(
         _write(work, skip | names, other)
         return other
 
-    decided = latency.decide(changed, lambda: ratio(raw, path), lambda names: ratio(raw, without(names)))
-    applied = None
+    changed = [a.name for a in applied if a.changed]
+    try:
+        decided = latency.decide(changed, lambda: ratio(raw, path), lambda names: ratio(raw, without(names)))
+    except (OSError, KeronyxError, MemoryError):
+        raise
+    except Exception as error:  # a graph that lacks a pass need not even load
+        work.evidence.append(f"graph passes not compared with the graph without them: {one_line(error)}")
+        return applied, judged
     if decided.dropped:
-        model, applied = work.build(skip | decided.dropped)
-        if judged.disabled:
-            options.record(model, {"disabled_optimizers": list(judged.disabled)})
         attempt = work.folder / "attempt.onnx"
-        save(model, attempt)
-        if work.judge(attempt).refusal is None:
+        model, rest = _write(work, skip | decided.dropped, attempt)
+        found = work.judge(attempt)
+        if found.within(judged.disabled):
             save(model, path)
-        else:  # the rest needs the pass: right comes before quick
-            decided, applied = latency.Decided(frozenset(), decided.evidence[:1]), None
+            applied, judged = rest, found
+        else:  # right comes before quick
+            why = found.refusal or f"right only without ONNX Runtime's own {', '.join(found.disabled)}"
+            work.evidence.append(f"kept {', '.join(sorted(decided.dropped))}, though slower with it: without it {why}")
+            return applied, judged
     work.evidence += decided.evidence
-    return applied
+    return applied, judged
 
 
 def reject(folder: Path, path: Path, name: str) -> None:

@@ -34,6 +34,10 @@ class Judged:
     disabled: tuple[str, ...] = ()
     typical: float = 0.0
 
+    def within(self, disabled: Sequence[str]) -> bool:
+        """Whether the file passes with no further optimizers left out than these."""
+        return self.refusal is None and set(self.disabled) <= set(disabled)
+
 
 def open_session(path: Path, optimized: bool = True, disabled: Sequence[str] = (), level: str = "all") -> Any:
     """An InferenceSession on the CPU, on all usable cores, every other option at its default."""

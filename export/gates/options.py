@@ -65,3 +65,18 @@ def record(model: ir.Model, options: Mapping[str, Any]) -> None:
     """Add to the session options the file asks for."""
     known = json.loads(model.metadata_props.get(numeric.SESSION_OPTIONS, "{}"))
     model.metadata_props[numeric.SESSION_OPTIONS] = json.dumps({**known, **options})
+
+
+def record_disabled(path: Path, names: Sequence[str]) -> str:
+    """Record in the file which of ONNX Runtime's optimizers must be left out. Returns what to say of it."""
+    import onnx_ir as ir
+
+    from keronyx.export.onnx_files import save
+
+    model = ir.load(path)
+    record(model, {"disabled_optimizers": list(names)})
+    save(model, path)
+    return (
+        f"warning: right only without ONNX Runtime's own {', '.join(names)}, with which it may not even load: recorded "
+        "in the file, which keronyx follows; others must set disabled_optimizers"
+    )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,20 @@ class _Pass(ir.passes.InPlacePass):
 
 
 class Harmless(_Pass):
+    OPERATOR = "Identity"
+
     def change(self, model: ir.Model) -> None:
         last = model.graph.outputs[0].producer()
         assert last is not None
-        last.outputs[0].name, made = "inner", ir.node("Identity", [last.outputs[0]])
+        last.outputs[0].name, made = f"inner{len(model.graph)}", ir.node(self.OPERATOR, [last.outputs[0]])
         made.outputs[0].name, made.outputs[0].shape = "y", model.graph.outputs[0].shape
         made.outputs[0].type = model.graph.outputs[0].type
         model.graph.append(made)
         model.graph.outputs[0] = made.outputs[0]
+
+
+class AsHarmless(Harmless):
+    OPERATOR = "Dropout"
 
 
 class Wrong(_Pass):
@@ -220,10 +227,68 @@ def test_an_optimizer_of_onnx_runtime_that_must_be_off_is_recorded_in_the_file(
     real = numeric.judge
     monkeypatch.setattr(numeric, "judge", lambda *args: numeric.Judged(real(*args).refusal, ("Pad_Fusion",), 1e-6))
     done = finish(Harmless)
-    assert done["refusal"] is None and any("Pad_Fusion" in said for said in done["evidence"])
+    assert done["refusal"] is None and not any(said.startswith("DroppedPass") for said in done["evidence"])
+    assert any(said.startswith("warning: ") and "Pad_Fusion" in said for said in done["evidence"])
+    assert _operators(tmp_path / "model.onnx") == ["MatMul", "Identity"], "the raw graph is not better"
     stored = ir.load(tmp_path / "model.onnx").metadata_props[numeric.SESSION_OPTIONS]
     assert json.loads(stored) == {"disabled_optimizers": ["Pad_Fusion"]}
     assert _answers(tmp_path / "model.onnx", tmp_path) < 1e-4
+
+
+def _optimizer_spoils(monkeypatch: pytest.MonkeyPatch, spoiled: Callable[[list[str]], bool]) -> None:
+    """Files of such operators go through the gates only without Pad_Fusion."""
+    real = numeric.judge
+
+    def judge(path: Path, *rest: Any) -> numeric.Judged:
+        found = real(path, *rest)
+        return replace(found, disabled=("Pad_Fusion",)) if spoiled(_operators(path)) else found
+
+    monkeypatch.setattr(numeric, "judge", judge)
+
+
+def test_a_pass_that_makes_an_optimizer_of_onnx_runtime_go_wrong_is_dropped(
+    finish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _optimizer_spoils(monkeypatch, lambda operators: "Identity" in operators)
+    done = finish(AsHarmless, Harmless)
+    assert done["refusal"] is None and not any(said.startswith("warning") for said in done["evidence"])
+    (dropped,) = (said for said in done["evidence"] if said.startswith("DroppedPass"))
+    assert dropped == "DroppedPass Harmless: with it right only without ONNX Runtime's own Pad_Fusion"
+    assert _operators(tmp_path / "model.onnx") == ["MatMul", "Dropout"]
+    assert numeric.SESSION_OPTIONS not in ir.load(tmp_path / "model.onnx").metadata_props
+
+
+@pytest.mark.parametrize("anyway", [True, False])
+def test_a_pass_without_which_more_optimizers_must_be_off_is_not_dropped_for_its_latency(
+    anyway: bool, finish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keronyx.medians import Interval
+
+    _optimizer_spoils(monkeypatch, lambda operators: anyway or "Identity" not in operators)
+    monkeypatch.setattr(latency, "compare", lambda *_: latency.Ratio(1.2, Interval(1.1, 1.3, 0.97), 6))
+    done = finish(Harmless)
+    assert done["refusal"] is None
+    assert any(said.startswith("DroppedPass") for said in done["evidence"]) == anyway
+    assert any(said.startswith("kept Harmless, though slower with it: ") for said in done["evidence"]) != anyway
+    assert _operators(tmp_path / "model.onnx") == (["MatMul"] if anyway else ["MatMul", "Identity"])
+    stored = ir.load(tmp_path / "model.onnx").metadata_props.get(numeric.SESSION_OPTIONS, "{}")
+    assert json.loads(stored) == ({"disabled_optimizers": ["Pad_Fusion"]} if anyway else {})
+
+
+def test_passes_without_which_the_graph_cannot_be_loaded_are_kept(
+    finish: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = numeric.open_session
+
+    def open_session(path: Path, *args: Any, **options: Any) -> Any:
+        if path.name == onnx_files.RAW:
+            raise RuntimeError("cannot be loaded")
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(numeric, "open_session", open_session)
+    done = finish(Harmless)
+    assert done["refusal"] is None and _operators(tmp_path / "model.onnx") == ["MatMul", "Identity"]
+    assert "graph passes not compared with the graph without them: cannot be loaded" in done["evidence"]
 
 
 @pytest.mark.parametrize("right", [True, False])
