@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -32,15 +33,19 @@ def tried(model: Any, spec: ModelSpec, asked: Asked) -> list[Trial]:
     """Trials with the answers of a `keras.Model` or a loaded SavedModel. Raises ExportError when it takes none."""
     known, meant = (trials.limits(model), vocabularies.meanings(model)) if _is_keras(model) else ({}, {})
     names = dims.input_dims(spec.inputs, asked)
+    opened = len(trials.open_sizes(spec.inputs, names))
+
+    def further(small: int, *sizes: int) -> list[Trial]:
+        uneven = trials.uneven(spec.inputs, known, small, names, *sizes)
+        return vocabularies.with_meaning(uneven, spec.inputs, meant, seed=1)
+
     problem: Exception | None = None
     for length, small in ATTEMPTS:
         drawn = trials.draw(spec.inputs, known, length, small, names)
         drawn = vocabularies.with_meaning(drawn, spec.inputs, meant)
-        further = trials.uneven(spec.inputs, known, small, names)
-        further = vocabularies.with_meaning(further, spec.inputs, meant, seed=1)
         try:
             told = [Trial(trial.kind, trial.inputs, answers(model, spec, trial.inputs)) for trial in drawn]
-            return told + _uneven(model, spec, further)
+            return told + _uneven(model, spec, opened, partial(further, small))
         except Exception as error:
             problem = problem or error
     assert problem is not None
@@ -51,13 +56,28 @@ def tried(model: Any, spec: ModelSpec, asked: Asked) -> list[Trial]:
     ) from problem
 
 
-def _uneven(model: Any, spec: ModelSpec, drawn: Sequence[Trial]) -> list[Trial]:
-    """Those of the further trials that Keras takes: many models want a multiple of something, or a square."""
-    told = []
-    for trial in drawn:
-        with suppress(Exception):
-            told.append(Trial(trial.kind, trial.inputs, answers(model, spec, trial.inputs)))
+def _uneven(model: Any, spec: ModelSpec, opened: int, further: Callable[..., list[Trial]]) -> list[Trial]:
+    """Further trials where sizes are open, all unequal: one of the usual length, and two small ones, which tell what
+    depends on whether an image is smaller than a window and on what the last window leaves of it."""
+
+    def taken(*sizes: int) -> list[Trial]:
+        """What Keras takes, which often is a multiple of something or a square, and gives numbers for."""
+        told = []
+        for trial in further(*sizes):
+            with suppress(Exception):
+                told.append(Trial(trial.kind, trial.inputs, answers(model, spec, trial.inputs)))
+        return [trial for trial in told if not sizes or all(map(_tells, trial.answers))]
+
+    told = taken()
+    for shortest in trials.SMALL if opened else ():
+        if least := taken(shortest, 1):
+            return [*told, *least, *taken(shortest + opened, 1)]
     return told
+
+
+def _tells(array: Array) -> bool:
+    """Whether there is something in it, and only numbers."""
+    return bool(array.size and (array.dtype.kind != "f" or np.isfinite(array).all()))
 
 
 def answers(model: Any, spec: ModelSpec, inputs: Sequence[Array]) -> list[Array]:

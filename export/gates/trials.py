@@ -15,6 +15,9 @@ from keronyx.types import Array, TensorSpec
 TOGETHER = 3
 """Batch of a further trial where the batch is open."""
 
+SMALL = (2, 5, 9, 17, 33)
+"""Shortest of the open sizes of small trials, until Keras takes them: at 1 many a layer has nothing left to compute."""
+
 WORDS = ("", "a", "the", "Keras", "two words", "Füße", "0", "unknown-word")
 
 
@@ -71,12 +74,17 @@ def draw(
 
 
 def uneven(
-    tensors: Sequence[TensorSpec], limits: Mapping[str, int], small: int, names: Sequence[Sequence[int | str]]
+    tensors: Sequence[TensorSpec],
+    limits: Mapping[str, int],
+    small: int,
+    names: Sequence[Sequence[int | str]],
+    shortest: int = 80,
+    step: int = 32,
 ) -> list[Trial]:
-    """One more trial where sizes other than the batch are open: all of them different, none a power of two."""
-    batches = {dims[0] for t, dims in zip(tensors, names, strict=True) if t.shape and t.shape[0] is None}
-    opened = [dim for t, dims in zip(tensors, names, strict=True) for dim in _open(t, dims) if dim not in batches]
-    sizes = {dim: 80 + 32 * i for i, dim in enumerate(dict.fromkeys(opened))}
+    """One more trial where sizes other than the batch are open, all of them different: `shortest`, and each `step` more
+    than the one before."""
+    opened = open_sizes(tensors, names)
+    sizes = {dim: shortest + step * i for i, dim in enumerate(opened)}
     if not sizes:
         return []
     random = np.random.default_rng(3)
@@ -88,7 +96,14 @@ def uneven(
             for dim, size, known in zip(dims, shape, tensor.shape, strict=True)
         ]
         arrays.append(_array(tensor.dtype, tuple(shape), "random", limits.get(tensor.name), small, random))
-    return [Trial("uneven", arrays, [])]
+    return [Trial(f"uneven {'x'.join(map(str, sizes.values()))}", arrays, [])]
+
+
+def open_sizes(tensors: Sequence[TensorSpec], names: Sequence[Sequence[int | str]]) -> list[int | str]:
+    """Names of the sizes other than the batch that are open, each once."""
+    batches = {dims[0] for t, dims in zip(tensors, names, strict=True) if t.shape and t.shape[0] is None}
+    opened = [dim for t, dims in zip(tensors, names, strict=True) for dim in _open(t, dims) if dim not in batches]
+    return list(dict.fromkeys(opened))
 
 
 def _open(tensor: TensorSpec, dims: Sequence[int | str]) -> list[int | str]:

@@ -60,6 +60,57 @@ def test_pixels_are_resized_as_in_predict(then: str, comparison: Any, tmp_path: 
         comparison.assert_same(expected, comparison.run_onnx(tmp_path / "model.onnx", spec, trial.inputs))
 
 
+def _open_net(least: int) -> tuple[Any, Any]:
+    """A model of open height and width, which takes none that is smaller."""
+    import keras
+
+    x = keras.Input((None, None, 3), name="x")
+    model = keras.Model(x, keras.layers.Conv2D(2, least)(x))
+    return model, signature.of_keras(model, "tiny", "tiny", 1, None, leave_open=True)
+
+
+@pytest.mark.parametrize(("least", "small"), [(1, 2), (3, 5), (9, 9), (30, 33)])
+def test_open_sizes_are_tried_small_and_unequal_from_where_keras_takes_them(least: int, small: int) -> None:
+    made = references.tried(*_open_net(least), NOTHING)
+    sizes = [trial.inputs[0].shape[1:3] for trial in made]
+    assert sizes == [(96, 96)] * 3 + [(80, 112), (small, small + 1), (small + 2, small + 3)]
+
+
+def test_a_model_that_takes_no_small_size_is_tried_on_others() -> None:
+    sizes = [trial.inputs[0].shape[1:3] for trial in references.tried(*_open_net(60), NOTHING)]
+    assert sizes == [(96, 96)] * 3 + [(80, 112)]
+
+
+def test_small_sizes_that_leave_nothing_to_compare_are_left_out() -> None:
+    import keras
+
+    x = keras.Input((None, 3), name="x")
+    model = keras.Model(x, [x[:, 7:], keras.ops.mean(x[:, 3:], axis=1)])  # nothing, and no number
+    spec = signature.of_keras(model, "tiny", "tiny", 1, None, leave_open=True)
+    assert [t.inputs[0].shape[1] for t in references.tried(model, spec, NOTHING)] == [96, 96, 96, 80, 9, 10]
+
+
+def test_a_file_that_is_wrong_for_small_sizes_alone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import asdict
+
+    import keras
+
+    from keronyx.export import substitutions
+
+    kept = tuple(one for one in substitutions.substitutions() if one.name != "center crop")
+    monkeypatch.setattr(substitutions, "substitutions", lambda: kept)
+    monkeypatch.setattr(signature, "center_crop", substitutions.symbolic_sizes.symbolic_sizes)
+    x = keras.Input((None, None, 3), name="x")
+    model = keras.Model(x, keras.layers.CenterCrop(8, 9)(x))
+    spec = signature.of_keras(model, "tiny", "tiny", 1, None, leave_open=True)
+    graph, _ = onnx.converted(model, spec)
+    onnx_files.save_raw(graph, tmp_path / onnx_files.RAW)
+    trials.store(tmp_path / onnx_files.ANSWERS, references.tried(model, spec, NOTHING))
+    terms = {"folder": str(tmp_path), "name": "model.onnx", "spec": asdict(spec), "precision": "float32"}
+    done = finishing.finish({**terms, "opset": 18, "skip": []})
+    assert "[1, 2, 3, 3], the reference's [1, 8, 9, 3] (uneven 2x3 input" in done["refusal"]["said"]
+
+
 def test_a_model_that_takes_only_small_indices_gets_smaller_ones() -> None:
     import keras
     import tensorflow as tf

@@ -102,5 +102,8 @@ def test_open_sizes_are_tried_unequal_too() -> None:
     names = [("batch", "height", "width", 3), ("batch", "height")]
     (trial,) = trials.uneven(tensors, {}, 4, names)
     assert [array.shape for array in trial.inputs] == [(1, 80, 112, 3), (1, 80)]
+    (trial,) = trials.uneven(tensors, {}, 4, names, 5, 1)
+    assert [array.shape for array in trial.inputs] == [(1, 5, 6, 3), (1, 5)]
+    assert trials.open_sizes(tensors, names) == ["height", "width"]
     assert trials.uneven(tensors[:1], {}, 4, [("n", "n", "n", 3)]) == []  # sizes of the batch are the batch's
     assert trials.uneven([TensorSpec("x", (None, 8), "float32")], {}, 4, [("batch", 8)]) == []
