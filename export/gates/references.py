@@ -153,12 +153,12 @@ def variables(model: Any) -> list[Any]:
 def _moved(weights: Sequence[Any], epsilon: float) -> Iterator[None]:
     kept = []
     random = np.random.default_rng(5)
-    for variable in weights:
-        values = _floats(variable)
-        if values is not None:
-            kept.append((variable, values))
-            variable.assign(_jittered(values, epsilon, random))
     try:
+        for variable in weights:
+            values = _floats(variable)
+            if values is not None:
+                kept.append((variable, values))
+                variable.assign(_jittered(values, epsilon, random))
         yield
     finally:
         for variable, values in kept:

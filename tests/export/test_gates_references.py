@@ -150,6 +150,26 @@ def test_rounding_moves_answers_a_little_and_leaves_the_model_as_it_was(randomis
         np.testing.assert_array_equal(before, after)
 
 
+def test_weights_that_memory_does_not_suffice_to_move_are_as_they_were(
+    randomised: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _net(randomised)
+    spec = _spec(model)
+    made, weights, real = references.tried(model, spec, NOTHING), model.get_weights(), references._jittered
+    moved = []
+
+    def jittered(values: Any, *terms: Any) -> Any:
+        if moved:
+            raise MemoryError
+        moved.append(values)
+        return real(values, *terms)
+
+    monkeypatch.setattr(references, "_jittered", jittered)
+    with pytest.raises(MemoryError):
+        references.rounded(model, spec, made, "float32")
+    assert all(np.array_equal(a, b) for a, b in zip(weights, model.get_weights(), strict=True))
+
+
 def test_the_coarsest_precision_of_any_layer_counts(randomised: Any) -> None:
     assert references.precision(_net(randomised)) == "float32"
     assert references.precision(_net(randomised, "mixed_float16")) == "float16"
