@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from keronyx.errors import ExportError
+from keronyx.errors import ExportError, KeronyxError
 from keronyx.export.layers import Scopes, layer_in, layer_of
 from keronyx.export.operators import handlers
 from keronyx.export.operators.compiled import inlined
@@ -53,6 +53,8 @@ def to_onnx(function: Any, scopes: Scopes) -> Any:
         with failures:
             frozen = _frozen(function, inputs, outputs)
             return _converted(frozen, inputs, outputs).make_model("keronyx")
+    except (KeronyxError, MemoryError):
+        raise
     except Exception as error:
         layer = next((found for name in failures.nodes if (found := layer_of(name, scopes))), None)
         layer = layer or layer_in(str(error), scopes)
@@ -114,6 +116,8 @@ def _converted(frozen: Any, inputs: list[str], outputs: list[str]) -> Any:
     try:
         with _protos_at_the_end():
             return optimize_graph(converted, catch_errors=False, optimizers=_Optimizers(converted))
+    except (KeronyxError, MemoryError):
+        raise
     except Exception:
         return optimize_graph(made(), catch_errors=True)
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from keronyx.errors import UsageError
+
 pytestmark = pytest.mark.slow
 
 
@@ -104,3 +106,23 @@ def test_a_graph_without_variables_is_not_frozen(to_onnx: Any, monkeypatch: pyte
     monkeypatch.setattr(tf_loader, "from_function", lambda *given: frozen.append(given) or original(*given))
     to_onnx(_model())
     assert not frozen
+
+
+@pytest.mark.parametrize("error", [MemoryError(), UsageError("not like this", "do it otherwise")], ids=type)
+@pytest.mark.parametrize("place", ["operator", "optimizer"])
+def test_what_is_no_fault_of_tf2onnx_is_not_said_to_be_one(
+    place: str, error: Exception, to_onnx: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from keronyx.export import converter
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise error
+
+    if place == "operator":
+        monkeypatch.setattr(converter, "handlers", lambda: {"MaxPool": fails})
+    else:
+        monkeypatch.setattr(_Failing, "optimize", fails)
+        monkeypatch.setattr("tf2onnx.optimizer._optimizers", {"failing": _Failing})
+    with pytest.raises(type(error)) as raised:
+        to_onnx(_model())
+    assert raised.value is error
