@@ -34,7 +34,8 @@ ROUNDING = 8
 convolutions by another algorithm, round more often than once."""
 
 MOST = 0.03
-"""However much the reference moves under rounding: nothing above this is allowed for it, in any of the figures."""
+"""However much the reference moves under rounding: nothing above this is allowed for it, in any of the figures, unless
+the caller says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ def check(
     reference_name: str,
     tolerance: Tolerance = FLOAT32,
     rounding: Answers | None = None,
+    most: float = MOST,
 ) -> Parity:
     """Pass the gates in order; a failed gate leaves the later ones not run.
 
@@ -81,7 +83,8 @@ def check(
         expected: the model's outputs, which names, order, shapes and dtypes must equal.
         tolerance: what the model's precision allows.
         rounding: the reference's answers with every weight and input moved by rounding, when that is known: a network
-            that multiplies such errors may be ROUNDING times as far from its reference.
+            that multiplies such errors may be ROUNDING times as far from its reference, each output by itself.
+        most: what rounding can excuse at most, in each figure.
     """
     gates: list[Gate] = []
     differences: tuple[OutputDifference, ...] = ()
@@ -93,7 +96,7 @@ def check(
     if not failed("structure", _structure(answers, reference, expected), "outputs as the model has them"):
         problem = _finite(answers, reference, expected)
         if not failed("finite", problem, "NaN and Inf only where the reference has them, if anywhere"):
-            tolerances = _tolerances(tolerance, rounding, reference, expected)
+            tolerances = _tolerances(tolerance, rounding, reference, expected, most)
             differences = _differences(answers, reference, expected, tolerances)
             if not failed("tensor", *_tensor(differences, tolerances)):
                 failed("argmax", *_argmax(differences, tolerances))
@@ -143,7 +146,7 @@ def _finite(answers: Answers, reference: Answers, expected: tuple[TensorSpec, ..
 
 
 def _tolerances(
-    tolerance: Tolerance, rounding: Answers | None, reference: Answers, expected: tuple[TensorSpec, ...]
+    tolerance: Tolerance, rounding: Answers | None, reference: Answers, expected: tuple[TensorSpec, ...], most: float
 ) -> list[Tolerance]:
     """One for each output: what the precision allows, or what rounding does to the reference itself."""
     same = [tolerance] * len(expected)
@@ -151,7 +154,7 @@ def _tolerances(
         return same
 
     def allowed(limit: float, moved: float) -> float:
-        return max(limit, min(ROUNDING * moved, MOST))
+        return max(limit, min(ROUNDING * moved, most))
 
     return [
         Tolerance(

@@ -14,11 +14,11 @@ from keronyx.errors import ExportError
 from keronyx.export.gates import numeric, references
 from keronyx.export.gates.trials import Trial
 from keronyx.export.in_float32 import in_float32
-from keronyx.parity import ROUNDING, Answers, Tolerance
+from keronyx.parity import Answers, Tolerance
 from keronyx.types import ModelSpec, Parity, Verdict
 
-USELESS = 1.0
-"""What rounding can excuse at most, in each figure: answers that have nothing to do with each other are further off."""
+EXCUSED = 0.3
+"""What rounding to a coarse precision can excuse at most, in each figure: the answers still are about the same."""
 
 
 def answered(model: Any, spec: ModelSpec, own: Sequence[Trial], dtypes: frozenset[str]) -> tuple[list[Trial], str]:
@@ -40,8 +40,7 @@ def answered(model: Any, spec: ModelSpec, own: Sequence[Trial], dtypes: frozense
         within = all(one.verdict is Verdict.PASS for one in found)
         if not within:
             moved = references.rounded(model, spec, twin, precision)
-            tolerance = _excused(tolerance, [_compared(spec, moved[i], twin[i], tolerance) for i in kept])
-            found = [_compared(spec, own[i], twin[i], tolerance) for i in kept]
+            found = [_compared(spec, own[i], twin[i], tolerance, moved[i]) for i in kept]
     for i, one in zip(kept, found, strict=True):
         if one.verdict is Verdict.FAIL:
             why = next(gate.detail for gate in one.gates if gate.verdict is Verdict.FAIL)
@@ -54,21 +53,7 @@ def answered(model: Any, spec: ModelSpec, own: Sequence[Trial], dtypes: frozense
     return twin, near if within else f"warning: {near}, which rounding to {precision} explains"
 
 
-def _compared(spec: ModelSpec, trial: Trial, twin: Trial, tolerance: Tolerance) -> Parity:
-    made, right = Answers(spec.outputs, [trial.answers]), Answers(spec.outputs, [twin.answers])
-    return parity.check(made, right, spec.outputs, "Keras in float32", tolerance)
-
-
-def _excused(tolerance: Tolerance, rounding: Sequence[Parity]) -> Tolerance:
-    """The same, or so many times what moving weights and inputs by their rounding does to the answers."""
-    moved = [difference for one in rounding for difference in one.outputs]
-
-    def allowed(limit: float, figures: Sequence[float]) -> float:
-        return max(limit, min(ROUNDING * max(figures, default=0.0), USELESS))
-
-    return Tolerance(
-        allowed(tolerance.typical, [d.typical for d in moved]),
-        tolerance.outlier,
-        allowed(tolerance.outliers, [d.outliers for d in moved]),
-        allowed(tolerance.flips, [d.argmax_flips or 0.0 for d in moved]),
-    )
+def _compared(spec: ModelSpec, own: Trial, twin: Trial, tolerance: Tolerance, moved: Trial | None = None) -> Parity:
+    made, right = Answers(spec.outputs, [own.answers]), Answers(spec.outputs, [twin.answers])
+    rounding = None if moved is None else Answers(spec.outputs, [moved.answers])
+    return parity.check(made, right, spec.outputs, "Keras in float32", tolerance, rounding, EXCUSED)

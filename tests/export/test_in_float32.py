@@ -16,6 +16,7 @@ from keronyx.export import onnx, signature
 from keronyx.export.convert import export
 from keronyx.export.dims import NOTHING
 from keronyx.export.gates import guilty, numeric, references, twin
+from keronyx.export.gates.trials import Trial
 from keronyx.export.in_float32 import NEVER, SOMETIMES, computed, in_float32
 from keronyx.export.source import identify
 from keronyx.types import TensorSpec
@@ -247,6 +248,24 @@ def test_what_rounding_to_bfloat16_explains_is_a_warning() -> None:
     _, said = twin.answered(model, spec, references.tried(model, spec, NOTHING), BFLOAT16)
     assert said.startswith("warning: in float32 ") and said.endswith("which rounding to bfloat16 explains")
     assert float(said.split()[3]) > 0.1
+
+
+def test_a_noisy_output_excuses_no_other_one() -> None:
+    import keras
+
+    def steep_and_plain() -> Any:
+        x = keras.Input((6,), name="x")
+        y = keras.layers.Dense(6)(x)
+        return keras.Model(x, [keras.ops.sin(15 * y), y])
+
+    model = _under("mixed_bfloat16", steep_and_plain)
+    spec = _spec(model)
+    own = references.tried(model, spec, NOTHING)
+    _, said = twin.answered(model, spec, own, BFLOAT16)
+    assert said.startswith("warning: ")
+    wrong = [Trial(one.kind, one.inputs, [one.answers[0], one.answers[1] * np.float32(1.2)]) for one in own]
+    with pytest.raises(ExportError, match=f"typical error of {spec.outputs[1].name} is"):
+        twin.answered(model, spec, wrong, BFLOAT16)
 
 
 def test_the_reference_of_the_file_is_the_model_in_float32(comparison: Any) -> None:
