@@ -13,10 +13,12 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import keronyx
 from keronyx.errors import ReportError, UnwritableError
 from keronyx.export.onnx_files import DATA, REJECTED, beside, rejected
 from keronyx.types import Artifact, ModelSpec
@@ -42,7 +44,13 @@ REMAINS = (MAKING, f"model.onnx{REJECTED}", f"model.onnx{REJECTED}{DATA}")
 READINESS, OPTIMIZED = "tensorrt.json", "model.optimized-*.onnx"
 """What may be made of an export's ONNX file, beside it: see `tensorrt.py`, `optimized.py`."""
 
-TOOLS = ("keronyx", "tensorflow", "keras", "tf2onnx", "onnx")
+TOOLS = ("keronyx", "tensorflow", "keras", "tf2onnx", "onnx", "onnx-ir", "numpy", "onnxruntime")
+
+DISTRIBUTIONS = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime")}
+"""Tool -> distributions it comes in, where there are several: the first that is installed."""
+
+JUDGING = ("parity.py", "in_graph.py")
+"""What else of keronyx decides whether a file is right, besides the code of `export`."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +79,23 @@ class Manifest:
 
 
 def key(identity: str, *terms: object) -> str:
-    """Hash of the source's identity, the terms of the export, the tools' versions and this package's own code."""
+    """Hash of the source's identity, the terms of the export, the tools' versions and the code that makes it."""
     code = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.rglob("*.py")):
+    judging = [Path(keronyx.__file__).parent / name for name in JUDGING]
+    for file in (*sorted(Path(__file__).parent.rglob("*.py")), *judging):
         code.update(file.read_bytes())
     text = json.dumps([identity, *terms, tool_versions(), code.hexdigest()])
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def tool_versions() -> dict[str, str]:
-    """Versions of the tools that decide what an artifact looks like."""
+    """Versions of the tools that decide what an artifact looks like, and whether it is right."""
     found = {}
     for name in TOOLS:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "checkout"
+        found[name] = "checkout"
+        for distribution in reversed(DISTRIBUTIONS.get(name, (name,))):
+            with suppress(PackageNotFoundError):
+                found[name] = version(distribution)
     return found
 
 
@@ -181,15 +190,17 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def forget(folder: Path, kept: str) -> None:
-    """Remove the files of another export, as its manifest names them, and what was made of those; but for the artifact
-    of the kind `kept`, which is new. What belongs to no export stays."""
+    """Remove the files of another export, as its manifest names them (all that an export may write where it is damaged
+    or of another schema), and what was made of those; but for the artifact of the kind `kept`, which is new. What
+    belongs to no export stays."""
     try:
         there = read(folder)
+        if there is None:
+            return
+        kinds = [a.kind for a in there.artifacts]
     except ReportError:
-        return
-    if there is None:
-        return
-    made = [folder / FILES[a.kind] for a in there.artifacts if a.kind != kept]
+        kinds = list(FILES)
+    made = [folder / FILES[kind] for kind in kinds if kind != kept]
     for path in (*made, *map(beside, made), folder / READINESS, *folder.glob(OPTIMIZED)):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)

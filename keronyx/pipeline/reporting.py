@@ -39,7 +39,6 @@ def report(
     first = parts[0]
     packages = [
         *(tool for tool in folder.TOOLS if tool != "keronyx"),
-        "numpy",
         *(runtime.package for runtime in runtimes),
     ]
     return Report(

@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+import onnxruntime
 import pytest
 
+import keronyx
 from keronyx.errors import ReportError, UnwritableError
 from keronyx.export import folder as folders
 from keronyx.export.folder import Manifest
@@ -141,6 +143,36 @@ def test_the_key_follows_everything_that_decides_an_export(monkeypatch: pytest.M
     assert folders.key("a", 1, None, 18) == keys[0]
     monkeypatch.setattr(folders, "tool_versions", lambda: {"keras": "4"})
     assert folders.key("a", 1, None, 18) != keys[0]
+
+
+def test_what_judges_a_file_is_in_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {"onnx-ir", "numpy", "onnxruntime"} <= set(folders.tool_versions())
+    assert folders.tool_versions()["onnxruntime"] == onnxruntime.__version__
+    before = folders.key("a")
+    for name in folders.JUDGING:
+        (tmp_path / name).write_bytes((Path(keronyx.__file__).parent / name).read_bytes())
+    monkeypatch.setattr(keronyx, "__file__", str(tmp_path / "__init__.py"))
+    assert folders.key("a") == before
+    (tmp_path / "parity.py").write_text("TYPICAL = 1e-9")
+    assert folders.key("a") != before
+
+
+@pytest.mark.parametrize("content", ["{", json.dumps({"schema": 2})])
+def test_where_a_manifest_cannot_be_read_every_file_of_an_export_is_forgotten(content: str, tmp_path: Path) -> None:
+    (tmp_path / folders.MANIFEST).write_text(content)
+    for name in ("model.keras", "frozen.pb", "model.onnx", "model.onnx.data", "model.optimized-0a.onnx", "thesis.txt"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "tensorrt.json").write_text("{}")
+    (tmp_path / "saved_model").mkdir()
+    folders.forget(tmp_path, "onnx")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {folders.MANIFEST, "model.onnx", "model.onnx.data", "thesis.txt"}
+
+
+def test_where_there_is_no_manifest_nothing_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").write_text("mine")
+    folders.forget(tmp_path, "onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
 
 
 def test_a_folder_is_named_by_model_batch_and_content() -> None:
