@@ -7,49 +7,36 @@ way is a substitution (`export/substitutions`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 Handler = Callable[[Any, Any, str, Sequence[Any]], None]
 """(tf2onnx graph, node, its name, unused): replaces the node."""
 
 
+MODULES = (
+    "bounds",
+    "carried",
+    "conv_transpose",
+    "division",
+    "einsum",
+    "elementwise",
+    "fourier",
+    "max_pool_indices",
+    "one_hot",
+    "pooling",
+    "resize",
+    "reverse",
+    "select",
+    "sign_bit",
+    "update",
+)
+"""What is in this folder and has HANDLERS."""
+
+
 def handlers() -> dict[str, Handler]:
     """TensorFlow operator -> what converts it."""
-    from keronyx.export.operators import (
-        bounds,
-        carried,
-        conv_transpose,
-        division,
-        einsum,
-        elementwise,
-        fourier,
-        max_pool_indices,
-        one_hot,
-        pooling,
-        resize,
-        reverse,
-        select,
-        sign_bit,
-        update,
-    )
-
-    modules = (
-        bounds,
-        carried,
-        conv_transpose,
-        division,
-        einsum,
-        elementwise,
-        fourier,
-        max_pool_indices,
-        one_hot,
-        pooling,
-        resize,
-        reverse,
-        select,
-        sign_bit,
-        update,
-    )
+    modules = [import_module(f"{__name__}.{name}") for name in MODULES]
     return {operator: handler for module in modules for operator, handler in module.HANDLERS.items()}
 
 
