@@ -20,14 +20,17 @@ import numpy as np
 from keronyx.errors import ExportError
 from keronyx.export.gates import numeric, trials
 from keronyx.export.onnx_files import beside, without_weights
-from keronyx.process import Message
-from keronyx.types import ModelSpec
+from keronyx.process import Message, one_line
+from keronyx.types import Array, ModelSpec
 
 MACHINE = "keronyx.machine"
 """Key in the file's metadata: what it was made for."""
 
 LOADS = 5
 """How often each of the two files is loaded, in turn, to say which is loaded faster."""
+
+ATTEMPTS = ((96, 4), (96, 2), (96, 1), (224, 4), (32, 4), (32, 1))
+"""Length of open dimensions, and what integers are drawn below, until ONNX Runtime takes the inputs."""
 
 
 def name(model: Path) -> str:
@@ -55,34 +58,51 @@ def save(model: Path, spec: ModelSpec) -> Message:
     """Write the optimized form beside `model`. Answers with its name, bytes, and milliseconds to load both.
 
     Raises:
-        ExportError: its weights are in a file of their own, or the saved graph answers otherwise.
+        ExportError: its weights are in a file of their own, it takes no input that is drawn, or the saved graph answers
+            otherwise.
     """
     if beside(model).is_file():
         raise ExportError("weights beside the model: ONNX Runtime's optimized form of it would hold them once more")
-    asked = {prop.key: prop.value for prop in without_weights(model).metadata_props}
-    disabled = json.loads(asked.get(numeric.SESSION_OPTIONS, "{}")).get("disabled_optimizers", ())
+    proto = without_weights(model)
+    asked = json.loads({prop.key: prop.value for prop in proto.metadata_props}.get(numeric.SESSION_OPTIONS, "{}"))
+    disabled, level = asked.get("disabled_optimizers", ()), str(asked.get("graph_optimization_level", "all"))
     final = model.parent / name(model)
-    making = model.parent / f".{final.name}"
+    making = model.parent / f".{final.name}.{os.getpid()}"
     try:
-        _write(model, making, disabled)
-        opened = numeric.open_session(model, disabled=disabled), numeric.open_session(making, optimized=False)
-        for trial in trials.draw(spec.inputs, {}):
-            for plain, saved in zip(*(numeric.run(one, spec, trial.inputs) for one in opened), strict=True):
-                if not np.array_equal(plain, saved, equal_nan=plain.dtype.kind in "fc"):
+        _write(model, making, disabled, level)
+        plain, saved = numeric.open_session(model, True, disabled, level), numeric.open_session(making, False)
+        for inputs, right in _answered(plain, spec, proto):
+            for a, b in zip(right, numeric.run(saved, spec, inputs), strict=True):
+                if not np.array_equal(a, b, equal_nan=a.dtype.kind in "fc"):
                     raise ExportError("ONNX Runtime's saved graph does not answer as the graph it was saved from")
-        del opened
-        loads = _loads(model, making, disabled)
+        del plain, saved
+        loads = _loads(model, making, disabled, level)
         os.replace(making, final)
     finally:
         making.unlink(missing_ok=True)
     return {"name": final.name, "bytes": final.stat().st_size, "plain_ms": loads[0], "optimized_ms": loads[1]}
 
 
-def _write(model: Path, path: Path, disabled: Any) -> None:
+def _answered(session: Any, spec: ModelSpec, proto: Any) -> list[tuple[list[Array], list[Array]]]:
+    """Inputs the model takes, and its answers: what its integers mean only itself knows by now, but zeros it takes."""
+    names = [[dim.dim_param or dim.dim_value for dim in v.type.tensor_type.shape.dim] for v in proto.graph.input]
+    problem: Exception | None = None
+    for length, small in ATTEMPTS:
+        try:
+            drawn = [trial.inputs for trial in trials.draw(spec.inputs, {}, length, small, names)]
+            return [(inputs, numeric.run(session, spec, inputs)) for inputs in drawn]
+        except Exception as error:
+            problem = problem or error
+    raise ExportError(f"ONNX Runtime takes no input to compare its saved graph on: {one_line(problem)}") from problem
+
+
+def _write(model: Path, path: Path, disabled: Any, level: str) -> None:
     import onnx
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    if level == "extended":
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.log_severity_level = 4
     options.optimized_model_filepath = str(path)
     onnxruntime.InferenceSession(
@@ -97,12 +117,12 @@ def _write(model: Path, path: Path, disabled: Any) -> None:
     onnx.save(proto, str(path))
 
 
-def _loads(model: Path, optimized: Path, disabled: Any) -> tuple[float, float]:
+def _loads(model: Path, optimized: Path, disabled: Any, level: str) -> tuple[float, float]:
     """Median milliseconds to open a session of each, in turn."""
     spent: tuple[list[float], list[float]] = ([], [])
     for _ in range(LOADS):
         for times, path, plain in ((spent[0], model, True), (spent[1], optimized, False)):
             started = time.perf_counter_ns()
-            numeric.open_session(path, optimized=plain, disabled=disabled if plain else ())
+            numeric.open_session(path, optimized=plain, disabled=disabled if plain else (), level=level)
             times.append((time.perf_counter_ns() - started) / 1e6)
     return median(spent[0]), median(spent[1])

@@ -60,8 +60,8 @@ def test_its_name_and_metadata_say_for_which_machine_it_is(model: Path, monkeypa
 def test_a_saved_graph_that_answers_otherwise_is_not_kept(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original = optimized._write
 
-    def wrong(path: Path, to: Path, disabled: Any) -> None:
-        original(path, to, disabled)
+    def wrong(path: Path, to: Path, disabled: Any, level: str) -> None:
+        original(path, to, disabled, level)
         proto = onnx.load(str(to))
         for tensor in proto.graph.initializer:
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * 1.5, tensor.name))
@@ -73,14 +73,49 @@ def test_a_saved_graph_that_answers_otherwise_is_not_kept(model: Path, monkeypat
     assert [path.name for path in model.parent.iterdir()] == ["model.onnx"]
 
 
-def test_optimizers_a_file_asks_to_leave_out_are_left_out(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session_options_a_file_asks_for_are_followed(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = {"disabled_optimizers": ["ConvActivationFusion"], "graph_optimization_level": "extended"}
     proto = onnx.load(str(model))
-    proto.metadata_props.add(
-        key=numeric.SESSION_OPTIONS, value=json.dumps({"disabled_optimizers": ["ConvActivationFusion"]})
-    )
+    proto.metadata_props.add(key=numeric.SESSION_OPTIONS, value=json.dumps(asked))
     onnx.save(proto, str(model))
-    seen = []
+    opened = []
+    original = numeric.open_session
+    monkeypatch.setattr(
+        numeric,
+        "open_session",
+        lambda path, optimized=True, disabled=(), level="all": (
+            opened.append((path == model, list(disabled), level)),
+            original(path, optimized, disabled, level),
+        )[1],
+    )
+    made = optimized.save(model, SPEC)
+    operators = [node.op_type for node in onnx.load(str(model.parent / made["name"])).graph.node]
+    assert operators == ["Conv", "Relu"]  # neither fused nor, at the lower level, in blocked layout
+    assert all(terms == [["ConvActivationFusion"], "extended"] for was_model, *terms in opened if was_model)
+
+
+def test_a_vocabulary_of_two_is_no_obstacle(tmp_path: Path) -> None:
+    table = numpy_helper.from_array(np.arange(8, dtype=np.float32).reshape(2, 4), "table")
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["table", "ids"], ["y"])],
+        "m",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", 5])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 5, 4])],
+        [table],
+    )
+    path = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), str(path))
+    spec = ModelSpec(
+        "m", "m", (TensorSpec("ids", (None, 5), "int64"),), (TensorSpec("y", (None, 5, 4), "float32"),), 8, "hash"
+    )
+    assert (tmp_path / optimized.save(path, spec)["name"]).is_file()
+
+
+def test_two_that_save_at_once_are_not_in_each_others_way(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
     original = optimized._write
-    monkeypatch.setattr(optimized, "_write", lambda m, p, d: (seen.append(list(d)), original(m, p, d)))
+    monkeypatch.setattr(optimized, "_write", lambda m, path, *rest: (written.append(path), original(m, path, *rest)))
     optimized.save(model, SPEC)
-    assert seen == [["ConvActivationFusion"]]
+    monkeypatch.setattr(optimized.os, "getpid", lambda: 1)
+    optimized.save(model, SPEC)
+    assert written[0] != written[1] and {p.name for p in written}.isdisjoint(p.name for p in model.parent.iterdir())
