@@ -93,6 +93,7 @@ def _answered(session: Any, spec: ModelSpec, proto: Any) -> list[tuple[list[Arra
             return [(inputs, numeric.run(session, spec, inputs)) for inputs in drawn]
         except Exception as error:
             problem = problem or error
+    assert problem is not None
     raise ExportError(f"ONNX Runtime takes no input to compare its saved graph on: {one_line(problem)}") from problem
 
 
