@@ -41,7 +41,9 @@ class Finish:
     timeout_s: float
     progress: Callable[[str], None]
     child: Child | None = None
+    conversions: list[Message] = field(default_factory=list)
     answers: list[Message] = field(default_factory=list)
+    """What either process said, each time it was asked: all of it is what the file took."""
 
     def run(self) -> tuple[Artifact, int | None]:
         """Write the file into the folder. Returns what it is and its multiply-accumulates, if they are known.
@@ -67,6 +69,7 @@ class Finish:
             not_in_float64: why the file cannot compute in float64, when that is known.
         """
         raw = self.converter.ask("convert", self.timeout_s, folder=str(self.folder), not_in_float64=not_in_float64)
+        self.conversions.append(raw)
         self.progress("checking the ONNX file against Keras")
         done = self._finished(str(raw["precision"]))
         refusal = Refusal(**done["refusal"]) if done["refusal"] else None
@@ -79,8 +82,9 @@ class Finish:
 
     def _artifact(self, raw: Message, done: Message) -> Artifact:
         path = self.folder / self.name
-        gates_s = raw["answers_s"] + sum(answer["gates_s"] for answer in self.answers)
-        cpu_s = raw["cpu_s"] + done["cpu_s"]
+        both = [*self.conversions, *self.answers]
+        gates_s = sum(one["answers_s"] for one in self.conversions) + sum(one["gates_s"] for one in self.answers)
+        cpu_s = sum(one["cpu_s"] for one in both)
         warnings = [f"warning: {said}" for said in _odd(raw)]
         evidence = (
             *done["evidence"][:1],
@@ -96,13 +100,14 @@ class Finish:
             self.name,
             size(path),
             digest(path),
-            raw["seconds"] + done["seconds"],
-            max(raw["peak_mib"], *(answer["peak_mib"] for answer in self.answers)),
+            sum(one["seconds"] for one in both),
+            max(one["peak_mib"] for one in both),
             evidence,
         )
 
     def _finished(self, precision: str) -> Message:
-        """What the second process says; where it crashes, once more without any graph pass."""
+        """What the second process says; where it crashes, once more without any graph pass. Crashing even then is a
+        refusal, too."""
         terms: dict[str, Any] = {
             "folder": str(self.folder),
             "name": self.name,
@@ -117,9 +122,11 @@ class Finish:
         except WorkerError as crash:
             try:
                 answer = self._ask("finish", skip=["*"], **terms)
+            except (WorkerTimeoutError, WorkerMemoryError):
+                raise
             except WorkerError as error:
                 self._ask("reject", folder=str(self.folder), name=self.name)
-                raise ExportError(f"the structure gate refuses the ONNX file: {error.message}") from error
+                return {"refusal": asdict(Refusal("structure", error.message))}
             answer["evidence"].append(f"DroppedPass all of them: {crash.message}")
         self.answers.append(answer)
         return answer

@@ -39,7 +39,7 @@ def write(order):
     kind, path = order["kind"], Path(order["path"])
     note(kind)
     path.write_text("half of " + kind)
-    (path.parent / "scratch").mkdir()
+    (path.parent / "scratch").mkdir(exist_ok=True)
     trouble = os.environ.get("TROUBLE", "")
     if trouble == f"killed at {kind}":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -56,8 +56,10 @@ def write(order):
 
 def convert(order):
     write({"kind": "onnx", "path": order["folder"] + "/raw.onnx"})
-    return {"precision": "float32", "evidence": ["made"], "seconds": 1.0, "answers_s": 0.5, "cpu_s": 0.7,
-            "peak_mib": 2.0, "odd_weights": os.environ.get("ODD", "").split()}
+    float64 = "in float64" in os.environ.get("TROUBLE", "") and not order["not_in_float64"]
+    return {"precision": "float64" if float64 else "float32", "float64": float64, "evidence": ["made"],
+            "computes": [order["not_in_float64"]] if order["not_in_float64"] else [], "seconds": 1.0, "answers_s": 0.5,
+            "cpu_s": 0.7, "peak_mib": 9.0 if float64 else 2.0, "odd_weights": os.environ.get("ODD", "").split()}
 
 def round_answers(order):
     note("round")
@@ -84,6 +86,10 @@ def finish(order):
     if trouble == "crashes" or (trouble == "crashes with passes" and not order["skip"]):
         os.kill(os.getpid(), signal.SIGSEGV)
     refusal = None
+    if trouble.endswith("in float64") and order["precision"] == "float64":
+        if trouble == "crashes in float64":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        refusal = {"gate": "structure", "said": "no such kernel", "layer": "", "trial": 0}
     if trouble == "refused" or (trouble == "refused at first" and len(calls) == 1):
         refusal = {"gate": "numeric", "said": "y is off", "layer": "", "trial": 1}
         (folder / (order["name"] + ".rejected")).write_text("a refused model")
@@ -350,6 +356,24 @@ def test_a_model_that_multiplies_rounding_is_judged_again_knowing_that(
     assert not made.failed and _orders() == ["load", "keras", "onnx", "round"]
     artifact = made.manifest.artifact("onnx")
     assert artifact is not None and "gates 1.5 s" in artifact.evidence
+
+
+@pytest.mark.parametrize("trouble", ["refused in float64", "crashes in float64"])
+def test_a_file_that_needs_a_second_conversion_counts_both(
+    trouble: str, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TROUBLE", trouble)
+    made = export(source, ["onnx"])
+    assert not made.failed, made.failed
+    assert _orders() == ["load", "keras", "onnx", "onnx"]
+    assert set(_files(made.folder)) == {"model.keras", "model.onnx"}
+    artifact = made.manifest.artifact("onnx")
+    assert artifact is not None
+    told = 2 if trouble == "refused in float64" else 1  # a process that crashes tells nothing
+    assert (artifact.seconds, artifact.peak_mib) == (2 + told * 0.25, 9.0)
+    said = {f"conversion {1.4 + told * 0.1:.1f} s of CPU", f"gates {1 + told * 0.5:.1f} s"}
+    assert said <= set(artifact.evidence)
+    assert "in float64 the structure gate refuses the file" in artifact.evidence
 
 
 def test_weights_that_are_no_numbers_are_a_warning(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
