@@ -13,7 +13,7 @@ from keronyx import parity
 from keronyx.errors import ExportError
 from keronyx.export.gates import numeric, references
 from keronyx.export.gates.trials import Trial
-from keronyx.export.in_float32 import in_float32
+from keronyx.export.in_float32 import SOMETIMES, in_float32
 from keronyx.parity import Answers, Tolerance
 from keronyx.types import ModelSpec, Parity, Verdict
 
@@ -32,7 +32,7 @@ def answered(model: Any, spec: ModelSpec, own: Sequence[Trial], dtypes: frozense
         ExportError: further off than the model's precision allows, and than rounding in it explains.
     """
     precision = references.precision(model)
-    tolerance = parity.TOLERANCES[precision]
+    tolerance = parity.TOLERANCES["float32" if precision == SOMETIMES else precision]
     kept, _ = numeric.comparable(own, spec)
     with in_float32(model, dtypes):
         twin = [Trial(trial.kind, trial.inputs, references.answers(model, spec, trial.inputs)) for trial in own]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,10 @@ import pytest
 
 from keronyx.errors import ExportError
 from keronyx.export import finish as finish_module
-from keronyx.export import onnx, signature
+from keronyx.export import finishing, onnx, onnx_files, signature
 from keronyx.export.convert import export
 from keronyx.export.dims import NOTHING
-from keronyx.export.gates import guilty, numeric, references, twin
+from keronyx.export.gates import guilty, numeric, references, trials, twin
 from keronyx.export.gates.trials import Trial
 from keronyx.export.in_float32 import NEVER, SOMETIMES, computed, in_float32
 from keronyx.export.source import identify
@@ -374,6 +375,31 @@ def test_only_a_file_that_cannot_be_loaded_in_float64_is_made_in_float32(
     with pytest.raises(ExportError):
         finish.run()
     assert converter.asked == [("convert", why) for why in orders]
+
+
+@pytest.mark.parametrize(("factor", "gate"), [(1.0, None), (1 + 1e-4, "numeric")])
+def test_a_file_in_float64_is_held_to_more_than_float32(factor: float, gate: str | None, tmp_path: Path) -> None:
+    import keras
+    import onnx_ir as ir
+
+    def dense() -> Any:
+        x = keras.Input((8,), dtype="float64", name="x")
+        return keras.Model(x, keras.layers.Dense(3, name="scores")(keras.layers.Dense(5, activation="tanh")(x)))
+
+    model = _under("float64", dense)
+    spec = _spec(model)
+    graph, _ = onnx.converted(model, spec)
+    for value in graph.graph.initializers.values():
+        if value.const_value is not None and value.const_value.shape == (5, 3):
+            value.const_value = ir.tensor(value.const_value.numpy() * factor, name=value.name)
+    onnx_files.save_raw(graph, tmp_path / onnx_files.RAW)
+    tried = references.tried(model, spec, NOTHING)
+    trials.store(tmp_path / onnx_files.ANSWERS, tried)
+    precision = references.precision(model)
+    trials.store(tmp_path / onnx_files.ROUNDED, references.rounded(model, spec, tried, precision))
+    terms = {"folder": str(tmp_path), "name": "model.onnx", "spec": asdict(spec), "precision": precision}
+    refusal = finishing.finish({**terms, "opset": 18, "skip": []})["refusal"]
+    assert precision == SOMETIMES and (refusal and refusal["gate"]) == gate
 
 
 def test_float64_is_told_apart_from_bfloat16() -> None:
