@@ -13,7 +13,7 @@ from keronyx.errors import KeronyxError, SourceError, UntrustedModelError, Unwri
 from keronyx.export import folder as folders
 from keronyx.export.finish import Finish, size
 from keronyx.export.folder import FILES, Manifest
-from keronyx.export.lock import only_conversion
+from keronyx.export.lock import only_conversion, only_writer
 from keronyx.export.onnx import OPSET
 from keronyx.export.source import Source, hash_path
 from keronyx.process import Child
@@ -93,7 +93,6 @@ def export(
     with only_conversion(job.wait):
         try:
             key, target = place(source.identity or job.spec().content_hash)
-            # Once more: another conversion may have ended just now.
             manifest = folders.prepare(target, key, force) or Manifest(
                 folders.MANIFEST_SCHEMA,
                 key,
@@ -108,7 +107,9 @@ def export(
                 leave_open=leave_open,
                 precision=job.precision,
             )
-            return job.make(target, manifest, wanted)
+            with only_writer(target, job.wait):
+                # Once more: another conversion may have ended just now.
+                return job.make(target, folders.prepare(target, key, force) or manifest, wanted)
         finally:
             job.close()
 
@@ -170,7 +171,8 @@ def complete(
         raise SourceError(f"{folder / model.path} is not as it was exported", "export the model again with --force")
     with only_conversion(job.wait):
         try:
-            return job.make(folder, folders.read(folder) or manifest, wanted)
+            with only_writer(folder, job.wait):
+                return job.make(folder, folders.read(folder) or manifest, wanted)
         finally:
             job.close()
 

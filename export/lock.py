@@ -1,4 +1,7 @@
-"""One conversion at a time: each may take gigabytes, and two in one folder would mix their files."""
+"""One conversion at a time: each may take gigabytes, and two in one folder would mix their files.
+
+The first is a matter of one user and one folder for temporary files, the second of the folder written to, whoever does.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from keronyx.errors import UnwritableError
@@ -26,11 +29,32 @@ def only_conversion(waiting: Callable[[], None]) -> Iterator[None]:
     except OSError as error:
         raise UnwritableError(f"cannot open {path}: {error.strerror}", "remove it") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        _take(handle, waiting)
         yield
     finally:
         os.close(handle)
+
+
+@contextmanager
+def only_writer(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold an export folder, which is made if need be, against conversions that another lock keeps waiting. File
+    systems where a folder cannot be locked go without."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise UnwritableError(f"cannot write to {folder}: {error.strerror}", "name another folder with -o") from error
+    try:
+        with suppress(OSError):
+            _take(handle, waiting)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int, waiting: Callable[[], None]) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waiting()
+        fcntl.flock(handle, fcntl.LOCK_EX)

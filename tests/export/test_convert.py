@@ -6,6 +6,9 @@ import fcntl
 import json
 import os
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +123,17 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Source:
     monkeypatch.setattr(lock, "lock_path", lambda: tmp_path / "lock")
     (tmp_path / "model.h5").write_bytes(b"content one")
     return Source("h5", "model.h5", "fake", str(tmp_path / "model.h5"))
+
+
+@contextmanager
+def held_folder(folder: Path) -> Iterator[None]:
+    """The folder is being written to, by whomever."""
+    handle = os.open(folder, os.O_RDONLY)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def _orders() -> list[str]:
@@ -288,6 +302,29 @@ def test_different_content_exported_into_one_folder_at_once_is_refused_not_mixed
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["made", "refused"]
+    assert _orders() == ["load", "keras", "onnx"]
+
+
+def test_a_conversion_with_another_lock_waits_for_the_folder(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    told: list[str] = []
+    with held_folder(target):
+        thread = threading.Thread(
+            target=lambda: export(source, ["onnx"], folder=target, progress=told.append), daemon=True
+        )
+        thread.start()
+        deadline = time.monotonic() + 20
+        while "waiting for another conversion to end" not in told and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (target / folders.MAKING).mkdir()
+        (target / folders.MAKING / "model.keras").write_text("half of another's")
+        thread.join(0.2)
+        assert thread.is_alive() and _orders() == ["load"]
+        assert [path.name for path in (target / folders.MAKING).iterdir()] == ["model.keras"]
+    thread.join(20)
     assert _orders() == ["load", "keras", "onnx"]
 
 
