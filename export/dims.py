@@ -106,7 +106,7 @@ def decided(
     if not shape:
         return shape
     if shape[0] is not None and batch is not None and shape[0] != batch:
-        raise UsageError(f"input {name!r} has a fixed batch of {shape[0]}, not {batch}")
+        raise UsageError(f"input {name!r} has a fixed batch of {shape[0]}, not {batch}", f"say --batch {shape[0]}")
     sizes: list[int | None] = [batch if shape[0] is None else shape[0], *shape[1:]]
     if len(shape) == 4 and None in shape[1:3] and image_size is not None:
         sizes[1:3] = [wanted if size is None else size for size, wanted in zip(shape[1:3], image_size, strict=True)]

@@ -35,7 +35,13 @@ def export(
         ),
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.")] = None,
-    batch: Annotated[str, typer.Option(metavar="N|dynamic", help="Batch size of the exported model; without it the one every --shape begins with, or 1.")] = "1",
+    batch: Annotated[
+        str,
+        typer.Option(
+            metavar="N|dynamic",
+            help="Batch size of the exported model; without it the one every --shape begins with, or 1.",
+        ),
+    ] = "1",
     image_size: ImageSize = None,
     shape: Annotated[
         list[str] | None,
