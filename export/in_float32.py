@@ -68,8 +68,9 @@ def in_float32(model: Any, dtypes: frozenset[str]) -> Iterator[None]:
             if dtypes & {policy.compute_dtype, policy.variable_dtype}:
                 replace(layer, "_dtype_policy", _in_float32(policy))
             for name, held in list(vars(layer).items()):
-                if isinstance(held, tf.Tensor) and held.dtype.name in dtypes:
-                    replace(layer, name, tf.cast(held, FLOAT32))
+                cast = _cast(held, dtypes)
+                if cast is not held:
+                    stack.enter_context(_entry(vars(layer), name, cast))
             for operation in _operations(layer):
                 if isinstance(operation, keras.layers.InputLayer):
                     if operation.dtype in dtypes:
@@ -80,6 +81,38 @@ def in_float32(model: Any, dtypes: frozenset[str]) -> Iterator[None]:
                 if tensor.dtype in dtypes:
                     replace(tensor, "_dtype", FLOAT32)
         yield
+
+
+@contextmanager
+def _entry(attributes: dict[str, Any], name: str, new: Any) -> Iterator[None]:
+    """An attribute is `new` for the time being, past Keras' tracking, which would copy lists."""
+    old = attributes[name]
+    attributes[name] = new
+    try:
+        yield
+    finally:
+        attributes[name] = old
+
+
+def _cast(held: Any, dtypes: frozenset[str]) -> Any:
+    """A constant that a layer keeps in one of `dtypes`, or a list, tuple or dictionary with such, in float32; else the
+    very same."""
+    import tensorflow as tf
+
+    if isinstance(held, tf.Variable):
+        if held.dtype.name not in dtypes:
+            return held
+        return tf.Variable(tf.cast(held, FLOAT32), name=held.name.partition(":")[0], trainable=held.trainable)
+    if isinstance(held, tf.Tensor):
+        return tf.cast(held, FLOAT32) if held.dtype.name in dtypes else held
+    if isinstance(held, dict):
+        made = {key: _cast(value, dtypes) for key, value in held.items()}
+        return made if any(made[key] is not held[key] for key in made) else held
+    if isinstance(held, list) or type(held) is tuple:
+        parts = [_cast(value, dtypes) for value in held]
+        same = all(a is b for a, b in zip(parts, held, strict=True))
+        return held if same else tuple(parts) if isinstance(held, tuple) else parts
+    return held
 
 
 def _policy(layer: Any) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from keronyx.export.substitutions import replaced
@@ -31,21 +31,45 @@ Scopes = dict[str, str]
 @contextmanager
 def scopes_of(root: Any) -> Iterator[Scopes]:
     """Have layers and operations called within `root` open scopes; yields the dictionary they are entered into."""
-    import keras
     import tensorflow as tf
 
     scopes: Scopes = {}
+    with _around_calls(root, lambda path: tf.name_scope(f"{_own(scope_name(path), path, scopes)}/")):
+        yield scopes
+
+
+@contextmanager
+def failing_in(root: Any, found: list[str]) -> Iterator[None]:
+    """Put the path of the innermost layer that an exception comes out of into `found`: Keras tells its class alone."""
+
+    @contextmanager
+    def noted(path: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            if not (found and found[0].startswith(f"{path}/")):
+                found[:] = [path]
+            raise
+        found.clear()
+
+    with _around_calls(root, noted):
+        yield
+
+
+@contextmanager
+def _around_calls(root: Any, around: Callable[[str], AbstractContextManager[Any]]) -> Iterator[None]:
+    """Have every call of a layer or operation within `root` made inside `around` of its path."""
+    import keras
+
     open_calls: list[Any] = []
 
-    def scoped(original: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
         def call(self: Any, *args: Any, **kwargs: Any) -> Any:
             if self is root or (open_calls and open_calls[-1] is self):
                 return original(self, *args, **kwargs)
             open_calls.append(self)
-            path = "/".join(operation.name for operation in open_calls)
-            scope = _own(scope_name(path), path, scopes)
             try:
-                with tf.name_scope(f"{scope}/"):
+                with around("/".join(operation.name for operation in open_calls)):
                     return original(self, *args, **kwargs)
             finally:
                 open_calls.pop()
@@ -54,8 +78,8 @@ def scopes_of(root: Any) -> Iterator[Scopes]:
 
     with ExitStack() as stack:
         for kind in (keras.Operation, keras.layers.Layer):
-            stack.enter_context(replaced(kind, "__call__", scoped(kind.__call__)))
-        yield scopes
+            stack.enter_context(replaced(kind, "__call__", wrapped(kind.__call__)))
+        yield
 
 
 def _own(wanted: str, path: str, scopes: Scopes) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from keronyx.errors import ExportError, KeronyxError, UsageError
 from keronyx.export.dims import NOTHING, Asked, decided, refuse_unknown
+from keronyx.export.layers import failing_in
 from keronyx.export.state import refuse_state
 from keronyx.export.substitutions.center_crop import center_crop
 from keronyx.export.substitutions.scope_names import scope_names
@@ -156,13 +157,15 @@ def trace(model: Any, inputs: Sequence[TensorSpec], updates: bool = False) -> An
         with nullcontext() if updates else keras.StatelessScope():
             return flat_outputs(model(structured_inputs(model, flat), training=False))
 
+    failed: list[str] = []
     try:
-        with center_crop(), symbolic_sizes(), scope_names():
+        with center_crop(), symbolic_sizes(), scope_names(), failing_in(model, failed):
             function = tf.function(call, autograph=False).get_concrete_function(*tensor_specs(inputs))
     except (KeronyxError, MemoryError):
         raise
-    except Exception as error:  # a layer's own, with its name: Unfold and others need to know the batch
-        said = f"TensorFlow cannot trace this model: {one_line(error)}"
+    except Exception as error:  # a layer's own, with its class: Unfold and others need to know the batch
+        where = f" (layer {failed[0]})" if failed else ""
+        said = f"TensorFlow cannot trace this model: {one_line(error)}{where}"
         raise ExportError(said, _fixed([spec.shape for spec in inputs])) from error
     for name, tensor in zip(output_names(model), function.outputs, strict=True):
         if tensor.shape.rank is None:

@@ -187,6 +187,34 @@ def test_the_model_is_as_it_was_afterwards(build: Callable[[], Any], comparison:
     assert NEVER in computed(model)
 
 
+@pytest.mark.parametrize("kind", ["tensor", "variable", "list", "tuple", "dict"])
+def test_constants_a_layer_keeps_are_cast_wherever_it_keeps_them(kind: str) -> None:
+    import keras
+    import tensorflow as tf
+
+    class Keeps(keras.layers.Layer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(name="keeps")
+            half = tf.constant([1.5, 2.5], tf.bfloat16)
+            kinds = {"tensor": half, "list": [half], "tuple": (1, (half,)), "dict": {"a": [half]}}
+            self.kept = tf.Variable(half) if kind == "variable" else kinds[kind]
+
+        def call(self, x: Any) -> Any:
+            kept = {"list": lambda k: k[0], "tuple": lambda k: k[1][0], "dict": lambda k: k["a"][0]}
+            return x * kept.get(kind, lambda k: k)(self.kept)
+
+    def build() -> Any:
+        x = keras.Input((2,), name="x")
+        return keras.Model(x, Keeps()(x))
+
+    model = _under("bfloat16", build)
+    before = vars(model.get_layer("keeps"))["kept"]
+    with in_float32(model, BFLOAT16):
+        made = model(np.ones((1, 2), np.float32))
+        assert made.dtype == "float32" and np.array_equal(made, [[1.5, 2.5]])
+    assert vars(model.get_layer("keeps"))["kept"] is before
+
+
 def test_a_map_of_policies_is_followed() -> None:
     import keras
     from keras import layers

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from keronyx.errors import ExportError
+from keronyx.export import signature
+
 pytestmark = pytest.mark.slow
 
 
@@ -54,3 +57,24 @@ def test_names_that_are_one_scope_stay_two_labels(to_onnx: Any) -> None:
         if node.op_type == "Conv"
     }
     assert made == {4: "a b", 5: "a:b", 7: "a_b/c", 6: "a_b_1"}
+
+
+def test_an_exception_in_a_layer_names_its_path() -> None:
+    import keras
+
+    class Fails(keras.layers.Layer):  # type: ignore[misc]
+        fails = False
+
+        def call(self, x: Any) -> Any:
+            if self.fails:
+                raise ValueError("no such thing")
+            return x + 1
+
+    y = keras.Input((4,))
+    inner = keras.Model(y, Fails(name="second")(keras.layers.Dense(4, name="first")(y)), name="inner")
+    x = keras.Input((4,), name="x")
+    model = keras.Model(x, keras.layers.Dense(2, name="last")(inner(keras.layers.Dense(4, name="begin")(x))))
+    spec = signature.of_keras(model, "tiny", "tiny", 1, None)
+    Fails.fails = True
+    with pytest.raises(ExportError, match=r"no such thing.* \(layer inner/second\)$"):
+        signature.trace(model, spec.inputs)
