@@ -228,7 +228,9 @@ def page(kept: dict[str, Stored], figures: list[Figure], asked: argparse.Namespa
         ]
     stale = kept.get("coverage", {}).get("stale")
     if stale:
-        written.append(f"- coverage: {stale} models have no result of today's code; [coverage.md](coverage.md) says of which")
+        written.append(
+            f"- coverage: {stale} models have no result of today's code; [coverage.md](coverage.md) says of which"
+        )
     said = " ".join(["python -m benchmarks.export_speed", *(["--quick"] if asked.quick else [])])
     written.append(f"- `{said}`; {THREADS} threads")
     machines = {}
