@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from keronyx.export import signature
+from keronyx.export.gates.reached import by_integers
 from keronyx.types import Array, TensorSpec
 
 TOGETHER = 3
@@ -173,25 +174,13 @@ def _vocabularies(tensor: Any, model: Any) -> list[int]:
     """Sizes of the vocabularies that `tensor` reaches as integers."""
     import keras
 
-    nodes = [node for depth in getattr(model, "_nodes_by_depth", {}).values() for node in depth]
     sizes: list[int] = []
-    waiting, seen = [tensor], {id(tensor)}
-    while waiting:
-        one = waiting.pop()
-        for node in nodes:
-            if not any(given is one for given in node.input_tensors):
-                continue
-            operation = node.operation
-            layers = operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else []
-            for layer in layers:
-                size = layer.input_dim if isinstance(layer, keras.layers.Embedding) else None
-                size = getattr(layer, "num_tokens", None) if size is None else size
-                if size:
-                    sizes.append(int(size))
-            for made in node.outputs:
-                if "int" in str(made.dtype) and id(made) not in seen:
-                    seen.add(id(made))
-                    waiting.append(made)
+    for _, layers in by_integers(tensor, model):
+        for layer in layers:
+            size = layer.input_dim if isinstance(layer, keras.layers.Embedding) else None
+            size = getattr(layer, "num_tokens", None) if size is None else size
+            if size:
+                sizes.append(int(size))
     return sizes
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from keronyx.export import signature
+from keronyx.export.gates.reached import by_integers
 from keronyx.export.gates.trials import Trial
 from keronyx.types import Array, TensorSpec
 
@@ -80,28 +81,18 @@ def _meaning(tensor: Any, graph: Any) -> Meaning:
     import keras
     from keras.src.layers.preprocessing.index_lookup import IndexLookup
 
-    nodes = [node for depth in getattr(graph, "_nodes_by_depth", {}).values() for node in depth]
+    def looks_up(layers: list[Any]) -> bool:
+        return any(isinstance(layer, IndexLookup) for layer in layers)
+
     found = Meaning()
-    waiting, seen = [tensor], {id(tensor)}
-    while waiting:
-        one = waiting.pop()
-        for node in nodes:
-            if not any(given is one for given in node.input_tensors):
-                continue
-            operation = node.operation
-            layers = operation._flatten_layers() if isinstance(operation, keras.layers.Layer) else []
-            lookup = False
-            for layer in layers:
-                if isinstance(layer, IndexLookup):
-                    found, lookup = _with_tokens(found, layer), True
-                elif isinstance(layer, keras.layers.Embedding) and layer.mask_zero and not lookup:
-                    found = replace(found, mask=0.0, inner=0)
-                elif isinstance(layer, keras.layers.Masking) and one is tensor and np.isfinite(layer.mask_value):
-                    found = replace(found, mask=float(layer.mask_value), inner=max(1, len(tensor.shape) - 2))
-            for made in node.outputs:
-                if not lookup and "int" in str(made.dtype) and id(made) not in seen:
-                    seen.add(id(made))
-                    waiting.append(made)
+    for one, layers in by_integers(tensor, graph, beyond=lambda layers: not looks_up(layers)):
+        for layer in layers:
+            if isinstance(layer, IndexLookup):
+                found = _with_tokens(found, layer)
+            elif isinstance(layer, keras.layers.Embedding) and layer.mask_zero and not looks_up(layers):
+                found = replace(found, mask=0.0, inner=0)
+            elif isinstance(layer, keras.layers.Masking) and one is tensor and np.isfinite(layer.mask_value):
+                found = replace(found, mask=float(layer.mask_value), inner=max(1, len(tensor.shape) - 2))
     return found
 
 
