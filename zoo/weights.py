@@ -1,0 +1,65 @@
+"""Trained weights that come with the zoo: kernels in float16, everything small in float32.
+
+A file `weights/NAME.npz` holds one array a weight under its path in the model, and the card of the training as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keronyx.errors import SourceError
+from keronyx.types import Array
+
+if TYPE_CHECKING:
+    import keras
+
+FOLDER = Path(__file__).resolve().parent / "weights"
+CARD = "card.json"
+
+
+def file_of(network: str, folder: Path = FOLDER) -> Path:
+    """Where the trained weights of a network (`unet:16`) are, if there are any."""
+    return folder / f"{network.replace(':', '-')}.npz"
+
+
+def save(model: keras.Model, file: Path, card: dict[str, Any]) -> None:
+    """Write a model's weights and what is to be known of their training. Kernels lose what float16 cannot hold."""
+    arrays = {path: _stored(np.asarray(value)) for path, value in _values(model).items()}
+    with file.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **{CARD: np.array(json.dumps(card)), **arrays})
+
+
+def load(model: keras.Model, file: Path) -> dict[str, Any]:
+    """Put a file's weights into a model of that architecture; its card.
+
+    Raises:
+        SourceError: the file's weights are not this model's.
+    """
+    with np.load(file, allow_pickle=False) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    card: dict[str, Any] = json.loads(str(arrays.pop(CARD)))
+    variables = {variable.path: variable for variable in model.weights}
+    misfit = set(variables) ^ set(arrays) | {
+        path for path in set(variables) & set(arrays) if tuple(variables[path].shape) != arrays[path].shape
+    }
+    if misfit:
+        raise SourceError(f"{file.name} does not fit {model.name}: {min(misfit)}", "train it again")
+    for path, variable in variables.items():
+        variable.assign(arrays[path].astype(np.float32))
+    return card
+
+
+def _values(model: keras.Model) -> dict[str, Any]:
+    import keras
+
+    return {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+
+
+def _stored(value: Array) -> Array:
+    """Kernels in float16 where that holds them; vectors, such as BatchNorm's statistics, as they are."""
+    halved = value.astype(np.float16)
+    return halved if value.ndim > 1 and bool(np.isfinite(halved).all()) else value
