@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 
 from keronyx.profiles import conduct, stats, wording
 from keronyx.profiles.ranking import Ranking, Standing, parity_failed
 from keronyx.profiles.stats import Comparison
 from keronyx.types import TIMED, Fitness, Gate, Report, Row, Status, Verdict
+
+OF_THE_EXPORT = re.compile(r"structure, contract|conversion \d|gates \d|graph passes |\w+ \d+ -> \d+ nodes")
+"""How evidence begins that tells how the file was made: said once, below the table, not in every row of the file."""
 
 WORTH_A_NOTE_S = 1.0
 """A start later by less than this repays itself unnoticed."""
@@ -25,7 +29,7 @@ def about(row: Row, standing: Standing, ranking: Ranking, label: Callable[[Row],
         parts.append(_elsewhere(row))
     found = (_against_reference(standing, ranking, label), _repays(standing, ranking), *conduct.remarks(row, ranking))
     parts += [text for text in found if text]
-    parts += row.evidence
+    parts += [said for said in row.evidence if not OF_THE_EXPORT.match(said)]
     return "; ".join(parts)
 
 

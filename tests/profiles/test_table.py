@@ -241,6 +241,13 @@ def test_evidence_is_in_the_note(report: Report) -> None:
     assert "733 -> 104 ops" in cell(table.build(report), "tf-optimized/cpu/fp32/1", "note")
 
 
+def test_how_a_file_was_made_is_not_repeated_in_its_rows(report: Report) -> None:
+    evidence = ("52 ONNX nodes", "graph passes 1.1x faster than without [1.0, 1.2]", "SoftmaxLast 53 -> 52 nodes")
+    evidence += ("structure, contract and numeric gates passed on 3 inputs", "conversion 5.7 s of CPU", "gates 9.1 s")
+    note = cell(table.build(edited(report, "tf-xla/cpu/fp32/1", evidence=evidence)), "tf-xla/cpu/fp32/1", "note")
+    assert note.endswith("52 ONNX nodes")
+
+
 def test_every_warning_is_in_the_report(report: Report) -> None:
     notes = table.build(report).notes
     assert "the CPU frequency governor could not be read" in notes
