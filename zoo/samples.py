@@ -15,10 +15,12 @@ SHIFT = 0.12
 BRIGHTNESS = (0.6, 1.4)
 
 
-def batches(data: Pairs, size: tuple[int, int], batch: int, *, augment: bool, seed: int = 0) -> Any:
+def batches(
+    data: Pairs, size: tuple[int, int], batch: int, *, augment: bool, seed: int = 0, patch: tuple[int, int] | None = None
+) -> Any:
     """A keras.utils.PyDataset of (images (batch, height, width, 3) float32, truth (same, one-hot)).
 
-    With `augment` it is shuffled every epoch, and what would not fill a batch is left to the next order. Its attribute
+    With `augment` images are cut to a `patch` (height, width) each, where one is asked for, and the set is shuffled every epoch, and what would not fill a batch is left to the next order. Its attribute
     `epoch` decides order and augmentations, so that a run that goes on after a kill goes on with the same samples.
     """
     import keras
@@ -35,7 +37,7 @@ def batches(data: Pairs, size: tuple[int, int], batch: int, *, augment: bool, se
             pairs = [data.pair(i, *size) for i in chosen]
             if augment:
                 pairs = [
-                    augmented(*pair, np.random.default_rng([seed, self.epoch, i]))
+                    augmented(*pair, np.random.default_rng([seed, self.epoch, i]), patch)
                     for i, pair in zip(chosen, pairs, strict=True)
                 ]
             return np.stack([image for image, _ in pairs]), one_hot(np.stack([label for _, label in pairs]))
@@ -43,12 +45,15 @@ def batches(data: Pairs, size: tuple[int, int], batch: int, *, augment: bool, se
     return Batches(workers=1)
 
 
-def augmented(image: Array, label: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def augmented(
+    image: Array, label: Array, rng: np.random.Generator, patch: tuple[int, int] | None = None
+) -> tuple[Array, Array]:
     """One pair shifted up or down (what comes in has no class), brighter or darker, mirrored every second time.
 
     Args:
         image: (height, width, 3) float32 0..255.
         label: (height, width) uint8.
+        patch: height and width to cut out of the shifted image, anywhere; at most its own.
     """
     height = len(label)
     by = int(rng.integers(-int(SHIFT * height), int(SHIFT * height) + 1))
@@ -56,6 +61,10 @@ def augmented(image: Array, label: Array, rng: np.random.Generator) -> tuple[Arr
     if by:
         new = slice(0, by) if by > 0 else slice(by, None)
         label[new], image[new] = IGNORED, 0
+    if patch is not None:
+        top, left = (int(rng.integers(0, have - want + 1)) for have, want in zip(label.shape, patch, strict=True))
+        cut = slice(top, top + patch[0]), slice(left, left + patch[1])
+        image, label = image[cut], label[cut]
     image = np.clip(image * np.float32(rng.uniform(*BRIGHTNESS)), 0, 255)
     if rng.uniform() < 0.5:
         image, label = image[:, ::-1], label[:, ::-1]
