@@ -17,7 +17,7 @@ Array = NDArray[Any]
 Clock = Callable[[], int]
 """Returns nanoseconds that never step back; `time.perf_counter_ns` in production."""
 
-SCHEMA = 2
+SCHEMA = 3
 """Number of the report format. A change means a new number, an upgrade in `profiles/store.py` and an old fixture."""
 
 
@@ -272,8 +272,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Gate:
-    """One parity check, in the order they are made: structure, finite, tensor, argmax; then those that prove that the
-    timed calls did the work: follows, complete, uncached, and on a GPU synchronised."""
+    """One parity check, in the order they are made: structure, finite, tensor, argmax, task; then those that prove that
+    the timed calls did the work: follows, complete, uncached, and on a GPU synchronised."""
 
     name: str
     verdict: Verdict
@@ -287,6 +287,9 @@ class OutputDifference:
     In units of RMS(reference): `relative_rms` is the RMS of the error, `typical` its 99th percentile. `outliers` is the
     share of values whose error passes 1 % of it; `argmax_flips` the share of positions whose argmax over the last axis
     differs, near-ties not counted (None when that axis has fewer than two entries); `worst_index` locates `max_abs`.
+    `view` is "logits" where an output of probabilities was judged by its logarithms. `ratio` is the error in units of
+    Keras' own against the oracle (see `accuracy.py`; None where there was nothing to take it from), `keras_rms` the RMS
+    of that error of Keras, relative to the oracle's.
     """
 
     name: str
@@ -299,17 +302,45 @@ class OutputDifference:
     worst_index: tuple[int, ...]
     worst_reference: float
     worst_actual: float
+    view: str = ""
+    ratio: float | None = None
+    keras_rms: float | None = None
+
+
+@dataclass(frozen=True)
+class TaskScore:
+    """One score of a row on labelled data beside Keras' on the same images.
+
+    `low` and `high` bound `value - reference` in 95 of 100 sets of such images (a paired interval over `images`).
+    """
+
+    name: str
+    value: float
+    reference: float
+    low: float
+    high: float
+    images: int
 
 
 @dataclass(frozen=True)
 class Parity:
-    """Whether a row gives the reference's answers. `verdict` fails when any gate fails."""
+    """Whether a row gives the reference's answers. `verdict` fails when any gate fails.
+
+    `reference` says what the errors are taken to, `yardstick` whose own error they are judged by.
+    """
 
     verdict: Verdict
     reference: str
     inputs: int
     gates: tuple[Gate, ...]
     outputs: tuple[OutputDifference, ...] = ()
+    yardstick: str = ""
+    task: tuple[TaskScore, ...] = ()
+
+    @property
+    def ratio(self) -> float | None:
+        """The largest error of any output in units of Keras' own; None where none was judged that way."""
+        return max((output.ratio for output in self.outputs if output.ratio is not None), default=None)
 
 
 @dataclass(frozen=True)

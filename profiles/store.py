@@ -53,7 +53,12 @@ def _with_setting(reading: Any, batches: dict[Any, Any]) -> Any:
     return {**reading, "setting": f"b{batch}"}
 
 
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1}
+def _from_2(data: dict[str, Any]) -> dict[str, Any]:
+    """Schema 3 judges errors by a float64 oracle and adds scores on labelled data; a run of schema 2 has neither."""
+    return {**data, "schema": 3}
+
+
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _from_1, 2: _from_2}
 """For each older schema number, what turns its data into the next number's."""
 
 
