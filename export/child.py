@@ -18,10 +18,11 @@ from keronyx.errors import ExportError, KeronyxError, UnwritableError, UsageErro
 from keronyx.export import saved_model
 from keronyx.export.dims import NOTHING, Asked
 from keronyx.export.gates.trials import Trial
-from keronyx.export.in_float32 import NEVER, PRECISION, SOMETIMES, computed, in_float32, told
+from keronyx.export.in_float32 import NEVER, PRECISION, SOMETIMES, in_float32, told
 from keronyx.export.onnx_files import ANSWERS, RAW, ROUNDED, save_raw
 from keronyx.export.source import Source, hash_path
 from keronyx.process import Message, first_line, one_line, peak_resident_mib, serve
+from keronyx.recast import computed
 from keronyx.types import Artifact, ModelSpec
 
 

@@ -1,4 +1,6 @@
-"""Does a row give the reference's answers? Gates in order: structure, finite, tensor, argmax.
+"""Does an exported file give the reference's answers? Gates in order: structure, finite, tensor, argmax.
+
+What `export` holds its files to, with limits by precision; rows are judged by a float64 oracle (`accuracy.py`).
 
 Tensor level only: outputs against the Keras model's own outputs on the same inputs. NaN and Inf are looked for before
 any error is computed, because comparisons with NaN are silently false. Outputs that are no floating-point numbers are
@@ -94,8 +96,8 @@ def check(
         gates.append(Gate(name, Verdict.FAIL if problem else Verdict.PASS, problem or passed))
         return problem is not None
 
-    if not failed("structure", _structure(answers, reference, expected), "outputs as the model has them"):
-        problem = _finite(answers, reference, expected)
+    if not failed("structure", structure_problem(answers, reference, expected), "outputs as the model has them"):
+        problem = finite_problem(answers, reference, expected)
         if not failed("finite", problem, "NaN and Inf only where the reference has them, if anywhere"):
             tolerances = _tolerances(tolerance, rounding, reference, expected, most)
             differences = _differences(answers, reference, expected, tolerances)
@@ -107,7 +109,8 @@ def check(
     return Parity(verdict, reference_name, len(reference.arrays), tuple(gates), differences)
 
 
-def _structure(answers: Answers, reference: Answers, expected: tuple[TensorSpec, ...]) -> str | None:
+def structure_problem(answers: Answers, reference: Answers, expected: tuple[TensorSpec, ...]) -> str | None:
+    """Names, order, dtypes, shapes or counts that are not the model's, in words; None when all are."""
     made = [(spec.name, spec.dtype) for spec in answers.specs]
     wanted = [(spec.name, spec.dtype) for spec in expected]
     if made != wanted:
@@ -129,7 +132,7 @@ def _structure(answers: Answers, reference: Answers, expected: tuple[TensorSpec,
     return None
 
 
-def _finite(answers: Answers, reference: Answers, expected: tuple[TensorSpec, ...]) -> str | None:
+def finite_problem(answers: Answers, reference: Answers, expected: tuple[TensorSpec, ...]) -> str | None:
     """NaN or Inf where the reference has a number or another of them, or the other way round."""
     for i, (arrays, wanted) in enumerate(zip(answers.arrays, reference.arrays, strict=True)):
         for array, right, spec in zip(arrays, wanted, expected, strict=True):
@@ -187,13 +190,13 @@ def _differences(
     answers: Answers, reference: Answers, expected: tuple[TensorSpec, ...], tolerances: Sequence[Tolerance]
 ) -> tuple[OutputDifference, ...]:
     return tuple(
-        _difference(spec.name, [a[k] for a in answers.arrays], [r[k] for r in reference.arrays], tolerances[k])
+        difference(spec.name, [a[k] for a in answers.arrays], [r[k] for r in reference.arrays], tolerances[k])
         for k, spec in enumerate(expected)
     )
 
 
-def _difference(
-    name: str, actual: Sequence[Array], reference: Sequence[Array], tolerance: Tolerance
+def difference(
+    name: str, actual: Sequence[Array], reference: Sequence[Array], tolerance: Tolerance = FLOAT32
 ) -> OutputDifference:
     """Error figures of one output over all inputs, in float64. Of a name or an index, any difference is an outlier."""
     measured = all(np.issubdtype(x.dtype, np.inexact) for x in reference)

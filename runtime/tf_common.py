@@ -94,30 +94,45 @@ def load_flat_function(request: SessionRequest) -> Callable[..., list[Any]]:
     Raises:
         UnavailableError: the file cannot be loaded by this process.
     """
+    return flat_function(load(request), request)
+
+
+def load(request: SessionRequest) -> Any:
+    """The `keras.Model` of a `.keras` file, or the serving signature of a SavedModel folder."""
     import keras
     import tensorflow as tf
 
-    names = [spec.name for spec in request.spec.outputs]
     if Path(request.path).is_dir():
         if not request.trust:
             refuse_unsafe_saved_model(Path(request.path), request.spec.name)
         loaded = tf.saved_model.load(request.path)
         key = "serving_default" if "serving_default" in loaded.signatures else sorted(loaded.signatures)[0]
         signature = loaded.signatures[key]
-        input_names = [spec.name for spec in request.spec.inputs]
-
-        def call_signature(*flat: Any) -> list[Any]:
-            named = {name: tf.convert_to_tensor(x) for name, x in zip(input_names, flat, strict=True)}
-            outputs = signature(**named)
-            return [outputs[name] for name in names]
-
-        return call_signature
-    model = keras.saving.load_model(
+        signature.loaded = loaded  # whose variables live no longer than it
+        return signature
+    return keras.saving.load_model(
         request.path,
         compile=False,
         safe_mode=not request.trust,
         custom_objects=import_custom_objects(request.custom_objects),
     )
+
+
+def flat_function(model: Any, request: SessionRequest) -> Callable[..., list[Any]]:
+    """What `load` returned as a function of flat tensors to a flat list of tensors, in the order of the ModelSpec."""
+    import keras
+    import tensorflow as tf
+
+    if not isinstance(model, keras.Model):
+        input_names = [spec.name for spec in request.spec.inputs]
+        names = [spec.name for spec in request.spec.outputs]
+
+        def call_signature(*flat: Any) -> list[Any]:
+            named = {name: tf.convert_to_tensor(x) for name, x in zip(input_names, flat, strict=True)}
+            outputs = model(**named)
+            return [outputs[name] for name in names]
+
+        return call_signature
 
     def call_model(*flat: Any) -> list[Any]:
         # A Sequential takes one tensor, and has no `input` once it was loaded from a file.

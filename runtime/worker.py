@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from importlib import import_module
-from typing import Any
 
 import numpy as np
 
@@ -17,9 +16,10 @@ from keronyx.runtime.callers import Callers
 from keronyx.runtime.load import take_concurrent_turn
 from keronyx.runtime.nvml import Gpu
 from keronyx.runtime.proof import prove
+from keronyx.runtime.requests import request_of
 from keronyx.runtime.turn import Nothing, settle, take_turn
 from keronyx.runtime.witness import Witness
-from keronyx.types import Array, ModelSpec, Runtime, Session, SessionRequest, TensorSpec
+from keronyx.types import Array, Runtime, Session
 
 
 class _State:
@@ -36,7 +36,7 @@ class _State:
 def open_session(order: Message) -> Message:
     """Import the library, load the artifact, compile, and make the first call; time each."""
     runtime = _runtime(order["runtime"], order["provider"])
-    request = _request(order["request"])
+    request = request_of(order["request"])
     stacks = [np.load(path, mmap_mode="r") for path in order["inputs"]]
     _State.rotation = order["rotation"] or len(stacks[0])
     if order["callers"] > 1:
@@ -140,15 +140,6 @@ def _runtime(name: str, provider: str) -> Runtime:
         return find(name, provider)
     runtime: Runtime = getattr(import_module(module), attribute)
     return runtime
-
-
-def _request(values: dict[str, Any]) -> SessionRequest:
-    spec = values["spec"]
-    tensors = {
-        key: tuple(TensorSpec(t["name"], tuple(t["shape"]), t["dtype"]) for t in spec[key])
-        for key in ("inputs", "outputs")
-    }
-    return SessionRequest(**{**values, "spec": ModelSpec(**{**spec, **tensors})})
 
 
 def _seconds(action: Callable[[], object]) -> float:

@@ -16,12 +16,19 @@ BRIGHTNESS = (0.6, 1.4)
 
 
 def batches(
-    data: Pairs, size: tuple[int, int], batch: int, *, augment: bool, seed: int = 0, patch: tuple[int, int] | None = None
+    data: Pairs,
+    size: tuple[int, int],
+    batch: int,
+    *,
+    augment: bool,
+    seed: int = 0,
+    patch: tuple[int, int] | None = None,
 ) -> Any:
     """A keras.utils.PyDataset of (images (batch, height, width, 3) float32, truth (same, one-hot)).
 
-    With `augment` images are cut to a `patch` (height, width) each, where one is asked for, and the set is shuffled every epoch, and what would not fill a batch is left to the next order. Its attribute
-    `epoch` decides order and augmentations, so that a run that goes on after a kill goes on with the same samples.
+    With `augment` it is shuffled every epoch, and what would not fill a batch is left to the next order; where a
+    `patch` (height, width) is asked for, each image is cut to one. Its attribute `epoch` decides order and
+    augmentations, so that a run that goes on after a kill goes on with the same samples.
     """
     import keras
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,8 @@ from keronyx.export.gates.trials import Trial
 from keronyx.in_graph import as_in_graph
 from keronyx.parity import TOLERANCES
 from keronyx.process import one_line
+from keronyx.rounding import jittered
+from keronyx.rounding import moved as moved_by_rounding
 from keronyx.types import Array, ModelSpec
 
 ATTEMPTS = ((96, 4), (96, 2), (224, 4), (32, 4))
@@ -104,9 +106,9 @@ def rounded(model: Any, spec: ModelSpec, asked_trials: Sequence[Trial], precisio
     is tied in outputs that are indices."""
     epsilon = EPSILON[precision]
     moved, near = [], [_ties(model, spec, trial, precision) for trial in asked_trials]
-    with _moved(variables(model), epsilon):
+    with moved_by_rounding(variables(model), epsilon, np.random.default_rng(5)):
         for trial, tied in zip(asked_trials, near, strict=True):
-            inputs = [_jittered(array, epsilon, np.random.default_rng(7)) for array in trial.inputs]
+            inputs = [jittered(array, epsilon, np.random.default_rng(7)) for array in trial.inputs]
             moved.append(Trial(trial.kind, trial.inputs, answers(model, spec, inputs), tied))
     return moved
 
@@ -147,29 +149,6 @@ def odd_weights(model: Any) -> list[str]:
 def variables(model: Any) -> list[Any]:
     """All weights of a `keras.Model` or of a SavedModel's signature."""
     return list(model.variables if _is_keras(model) else signature.saved_signature(model).variables)
-
-
-@contextmanager
-def _moved(weights: Sequence[Any], epsilon: float) -> Iterator[None]:
-    kept = []
-    random = np.random.default_rng(5)
-    try:
-        for variable in weights:
-            values = _floats(variable)
-            if values is not None:
-                kept.append((variable, values))
-                variable.assign(_jittered(values, epsilon, random))
-        yield
-    finally:
-        for variable, values in kept:
-            variable.assign(values)
-
-
-def _jittered(values: Array, epsilon: float, random: np.random.Generator) -> Array:
-    if values.dtype.kind != "f":
-        return values
-    signs = random.integers(0, 2, values.shape, np.int8) * 2.0 - 1.0
-    return np.asarray(values * (1 + epsilon * signs), values.dtype)
 
 
 def _floats(variable: Any) -> Array | None:

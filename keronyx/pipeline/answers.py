@@ -1,66 +1,85 @@
-"""Every row's answers against those of Keras itself."""
+"""Every row's answers against the float64 oracle of the same Keras model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
-from keronyx import parity
+from keronyx import accuracy
+from keronyx.accuracy import Fixed, Truth
 from keronyx.errors import KeronyxError, UnavailableError
 from keronyx.parity import Answers
 from keronyx.pipeline.opening import Bench
+from keronyx.profiles import environment
 from keronyx.runtime import find
 from keronyx.runtime.handle import Opened
+from keronyx.runtime.oracle import Oracle
 from keronyx.types import Parity, Row
 
 NOT_STARTED = KeronyxError("interrupted before it was measured", "run again")
 
 
-def check(bench: Bench, opened: Mapping[str, Opened], may_start: bool = True) -> dict[str, Parity]:
+def check(
+    bench: Bench, opened: Mapping[str, Opened], may_start: bool = True, fixed: Fixed | None = None
+) -> dict[str, Parity]:
     """Row id -> parity, of every row that was opened.
 
     Args:
-        may_start: whether a process may be started for the reference's answers where no row has them.
+        may_start: whether the oracle's process may be started; without it nothing can be checked.
+        fixed: the user's own tolerances in place of Keras' error.
 
     Raises:
-        KeronyxError: the reference gave no answers.
+        KeronyxError: the oracle gave no answers.
     """
-    name, reference = _reference(bench, opened, may_start)
-    manifest = bench.exported.manifest
-    computed = "float32" if manifest.precision == "float64" else manifest.precision  # as some artifacts do compute
-    expected, tolerance = manifest.spec.outputs, parity.TOLERANCES.get(computed, parity.FLOAT32)
-    found = {}
-    for row_id, one in opened.items():
-        answers = _answers(one)
-        both = min(len(answers.arrays), len(reference.arrays))  # a slow row was warmed up with fewer inputs
-        right = replace(reference, arrays=reference.arrays[:both])
-        found[row_id] = parity.check(replace(answers, arrays=answers.arrays[:both]), right, expected, name, tolerance)
-    return found
-
-
-def _reference(bench: Bench, opened: Mapping[str, Opened], may_start: bool) -> tuple[str, Answers]:
-    """What Keras itself answers: the eager row's own outputs, or those of a process opened for this alone."""
-    has_keras = bench.exported.manifest.artifact("keras") is not None
-    runtime = find("tf-eager" if has_keras else "tf-graph", "cpu")
-    precision = bench.exported.manifest.precision
-    name = f"Keras {precision} (eager)" if has_keras else "the SavedModel (tf.function)"
-    row_id = bench.blank(runtime).id
-    if row_id in opened:
-        return name, _answers(opened[row_id])
     if not may_start:
         raise NOT_STARTED
+    with_precision: dict[str, list[str]] = {}
+    for row_id in opened:
+        with_precision.setdefault(computed_in(row_id), []).append(row_id)
+    count = max((len(one.files) for one in opened.values()), default=0)
+    found = {}
+    for precision, truth in truths(bench, count, tuple(with_precision)).items():
+        for row_id in with_precision[precision]:
+            answers = answers_of(opened[row_id])
+            both = min(len(answers.arrays), len(truth.oracle))  # a slow row was warmed up with fewer inputs
+            mine = replace(answers, arrays=answers.arrays[:both])
+            expected = bench.exported.manifest.spec.outputs
+            found[row_id] = accuracy.judge(mine, truth.first(both), expected, precision, fixed)
+    return {row_id: found[row_id] for row_id in opened}
+
+
+def truths(bench: Bench, count: int, precisions: tuple[str, ...]) -> dict[str, Truth]:
+    """What rows of these precisions are judged by, on the first `count` inputs at most. Raises KeronyxError."""
+    has_keras = bench.exported.manifest.artifact("keras") is not None
+    runtime = find("tf-eager" if has_keras else "tf-graph", "cpu")
     found = bench.artifact(runtime)
     if isinstance(found, Row):
         raise UnavailableError(found.reason, found.remedy)
-    worker = bench.worker("reference", runtime, found[0])
+    limit = bench.options.memory_limit_mib or environment.available_memory_mib() * 0.9
+    oracle = Oracle(bench.request(runtime, found[0]), bench.options.timeout_s, limit)
     try:
-        return name, _answers(bench.warm_up(worker))
+        oracle.open()
+        return {precision: _truth(oracle, bench, count, precision) for precision in precisions}
     finally:
-        worker.close()
+        oracle.close()
 
 
-def _answers(opened: Opened) -> Answers:
+def _truth(oracle: Oracle, bench: Bench, count: int, precision: str) -> Truth:
+    folder: Path = bench.scratch / f"oracle-{precision}"
+    folder.mkdir(exist_ok=True)
+    return oracle.truth(bench.files, count, precision, folder)
+
+
+def computed_in(row_id: str) -> str:
+    """What a row's convolutions and matrix products compute in: on a GPU TF32 by every runtime's default."""
+    provider = row_id.split("/")[1]
+    return "float32" if provider == "cpu" else "tf32"
+
+
+def answers_of(opened: Opened) -> Answers:
+    """The answers a row gave while it was warmed up."""
     arrays = [[np.load(path, allow_pickle=False) for path in paths] for paths in opened.files]
     return Answers(opened.outputs, arrays)

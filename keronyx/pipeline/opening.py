@@ -81,8 +81,13 @@ class Bench:
 
     def worker(self, row: str, runtime: Runtime, path: Path) -> Worker:
         """A process for one row, which has not loaded anything yet."""
+        limit = self.options.memory_limit_mib or environment.available_memory_mib() * 0.9
+        return Worker(row, runtime.name, self.request(runtime, path), self.options.timeout_s, limit)
+
+    def request(self, runtime: Runtime, path: Path) -> SessionRequest:
+        """The terms on which a runtime opens the file."""
         manifest, source = self.exported.manifest, self.exported.source
-        request = SessionRequest(
+        return SessionRequest(
             path=str(path),
             spec=manifest.spec,
             provider=runtime.provider,
@@ -91,8 +96,6 @@ class Bench:
             trust=source.trust,
             custom_objects=source.custom_objects,
         )
-        limit = self.options.memory_limit_mib or environment.available_memory_mib() * 0.9
-        return Worker(row, runtime.name, request, self.options.timeout_s, limit)
 
 
 def bench(exported: Exported, setting: Setting, options: ProfileOptions, scratch: Path) -> Bench:

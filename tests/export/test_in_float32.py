@@ -18,8 +18,9 @@ from keronyx.export.convert import export
 from keronyx.export.dims import NOTHING
 from keronyx.export.gates import guilty, numeric, references, trials, twin
 from keronyx.export.gates.trials import Trial
-from keronyx.export.in_float32 import NEVER, SOMETIMES, computed, in_float32
+from keronyx.export.in_float32 import NEVER, SOMETIMES, in_float32
 from keronyx.export.source import identify
+from keronyx.recast import computed
 from keronyx.types import TensorSpec
 
 pytestmark = pytest.mark.slow

@@ -1,0 +1,196 @@
+"""What rows are judged by: the Keras model evaluated in float64, as it is, and with rounding moved, in its own process.
+
+`python -m keronyx.runtime.oracle` is the process, `Oracle` the parent's side of it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keronyx.accuracy import Truth
+from keronyx.errors import KeronyxError
+from keronyx.parity import Answers
+from keronyx.process import Child, Message, first_line, resident_mib, serve
+from keronyx.rounding import jittered, moved
+from keronyx.runtime import find
+from keronyx.runtime.handle import environment
+from keronyx.runtime.requests import request_of
+from keronyx.types import Array, SessionRequest, TensorSpec
+
+ULP = {"float32": 2.0**-23, "float64": 2.0**-23, "tf32": 2.0**-10, "float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""What rounding in a precision moves a number by, relatively. A float64 model is judged as if computed in float32,
+since some of its artifacts are."""
+
+FLOATS = frozenset({"float16", "bfloat16", "float32"})
+
+SECONDS = 40.0
+"""Time after which no further input is answered, once there are LEAST."""
+
+LEAST = 2
+"""Inputs that are answered however long it takes: one alone cannot show that a row always gives the same."""
+
+MOVED = (2, 6)
+"""Sets of answers with rounding moved: at least, and at most where a call is quick."""
+
+QUICK_S = 0.1
+
+
+class Oracle:
+    """The parent's side. Every method raises WorkerError (or a sub-class) when the process fails; it is dead then."""
+
+    def __init__(self, request: SessionRequest, timeout_s: float, memory_limit_mib: float | None = None) -> None:
+        self._request = request
+        self._timeout_s, self._memory_limit_mib = timeout_s, memory_limit_mib
+        self._child = Child("keronyx.runtime.oracle", environment("cpu", request.threads), title="the oracle")
+
+    def open(self) -> None:
+        """Load the model."""
+        self._child.wait_ready(self._timeout_s)
+        self._ask("open", request=asdict(self._request))
+
+    def truth(self, inputs: Sequence[Path], count: int, precision: str, folder: Path) -> Truth:
+        """Answers to the first `count` inputs at most, fewer where a call takes long.
+
+        Args:
+            inputs: one `.npy` per model input, shape (number of inputs, *input shape).
+            precision: what the rows to be judged compute in: a key of ULP.
+            folder: where the answers are kept meanwhile.
+        """
+        said = self._ask(
+            "answer", inputs=[str(path) for path in inputs], count=count, precision=precision, folder=str(folder)
+        )
+
+        def read(files: list[list[str]]) -> list[list[Array]]:
+            return [[np.load(path, allow_pickle=False) for path in paths] for paths in files]
+
+        specs: tuple[TensorSpec, ...] = self._request.spec.outputs
+        own = read(said["keras"])
+        return Truth(
+            read(said["oracle"]) if said["oracle"] else own,
+            Answers(specs, own),
+            [read(files) for files in said["moved"]],
+            said["name"],
+            said["yardstick"],
+        )
+
+    def _ask(self, order: str, **arguments: Any) -> Message:
+        return self._child.ask(order, self._timeout_s * 4, self._memory_limit_mib, **arguments)
+
+    def close(self) -> None:
+        self._child.close()
+
+
+# --- the process ----------------------------------------------------------------------------------------------------
+
+
+class _State:
+    """What the process holds between orders."""
+
+    request: SessionRequest
+    model: Any
+    call: Callable[..., list[Any]]
+
+
+def open_model(order: Message) -> Message:
+    from keronyx.runtime.tf_common import flat_function, load
+
+    _State.request = request_of(order["request"])
+    runtime: Any = find("tf-eager", "cpu")
+    runtime.start(_State.request)
+    _State.model = load(_State.request)
+    _State.call = flat_function(_State.model, _State.request)
+    return {}
+
+
+def answer(order: Message) -> Message:
+    """Files of the answers: Keras' own, moved, and the oracle's; no oracle where the model cannot be evaluated so."""
+    import keras
+
+    from keronyx.recast import computed, recast
+
+    stacks = [np.load(path, mmap_mode="r") for path in order["inputs"]]
+    model, folder = _State.model, Path(order["folder"])
+    is_keras = isinstance(model, keras.Model)
+    dtypes = computed(model) if is_keras else frozenset()
+    own_precision = next((one for one in ("bfloat16", "float16", "float64") if one in dtypes), "float32")
+    coarse = max(own_precision, order["precision"], key=lambda one: ULP[one])
+    begun = time.perf_counter_ns()
+    keras_files: list[list[str]] = []
+    moved_files: list[list[list[str]]] = []
+    sets = MOVED[0]
+    for k in range(min(order["count"], len(stacks[0]))):
+        inputs = [np.array(stack[k]) for stack in stacks]
+        before = time.perf_counter_ns()
+        keras_files.append(_kept(_State.call(*inputs), folder, f"keras-{k}"))
+        if k == 0:
+            inputs_again = time.perf_counter_ns()
+            _State.call(*inputs)
+            quick = (time.perf_counter_ns() - inputs_again) / 1e9 < QUICK_S
+            sets = MOVED[1] if quick else MOVED[0]
+            moved_files = [[] for _ in range(sets)]
+        with recast(model, frozenset({"float64"}) if own_precision == "float64" else frozenset(), "float32"):
+            for number in range(sets):
+                random = np.random.default_rng([number, 7])
+                with moved(model.variables, ULP[coarse], random):
+                    made = _State.call(*(jittered(array, ULP[coarse], random) for array in inputs))
+                moved_files[number].append(_kept(made, folder, f"moved-{number}-{k}"))
+        taken = (time.perf_counter_ns() - before) / 1e9
+        spent = (time.perf_counter_ns() - begun) / 1e9
+        if k + 1 >= LEAST and spent + taken > SECONDS:
+            break
+    oracle_files, why = _oracle(stacks, len(keras_files), folder, dtypes) if is_keras else ([], "a SavedModel")
+    own = f"Keras {own_precision}" if is_keras else "the SavedModel"
+    yard = f"{own}'s own error" if coarse in ("float32", own_precision) else f"{coarse} rounding"
+    return {
+        "keras": keras_files,
+        "moved": moved_files,
+        "oracle": oracle_files,
+        "name": "float64 oracle" if oracle_files else f"{own} (no float64 oracle: {why})",
+        "yardstick": yard,
+    }
+
+
+def _oracle(stacks: Sequence[Array], count: int, folder: Path, dtypes: frozenset[str]) -> tuple[list[list[str]], str]:
+    """Files of the model's answers in float64; none, and why, where it cannot be evaluated so."""
+    from keronyx.recast import recast
+
+    weights_mib = sum(int(np.prod(v.shape)) for v in _State.model.variables) * 8 / 2**20
+    free_mib = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
+    if weights_mib * 1.5 + resident_mib() > free_mib:
+        return [], f"it needs {weights_mib:,.0f} MiB for weights, {free_mib:,.0f} MiB are free"
+    try:
+        with recast(_State.model, FLOATS & dtypes, "float64"):
+            files = []
+            for k in range(count):
+                made = _State.call(*(_doubled(np.array(stack[k])) for stack in stacks))
+                files.append(_kept(made, folder, f"oracle-{k}"))
+            return files, ""
+    except KeronyxError:
+        raise
+    except Exception as error:  # a layer with a dtype of its own, or no memory left
+        return [], first_line(error, 120)
+
+
+def _doubled(array: Array) -> Array:
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
+def _kept(tensors: Sequence[Any], folder: Path, prefix: str) -> list[str]:
+    files = [str(folder / f"{prefix}-{k}.npy") for k in range(len(tensors))]
+    for path, tensor in zip(files, tensors, strict=True):
+        array = np.asarray(tensor)
+        if array.dtype.kind == "O":
+            array = np.array([x.decode() for x in array.reshape(-1)], str).reshape(array.shape)
+        np.save(path, array, allow_pickle=False)
+    return files
+
+
+if __name__ == "__main__":
+    serve({"open": open_model, "answer": answer})
