@@ -49,7 +49,7 @@ TOOLS = ("keronyx", "tensorflow", "keras", "tf2onnx", "onnx", "onnx-ir", "numpy"
 DISTRIBUTIONS = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime")}
 """Tool -> distributions it comes in, where there are several: the first that is installed."""
 
-JUDGING = ("parity.py", "in_graph.py")
+JUDGING = ("parity.py", "in_graph.py", "recast.py", "rounding.py")
 """What else of keronyx decides whether a file is right, besides the code of `export`."""
 
 

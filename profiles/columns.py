@@ -203,7 +203,9 @@ def _parity(row: Row, context: Context) -> Cell:
     if parity.verdict is Verdict.FAIL:
         failed = ", ".join(gate.name for gate in parity.gates if gate.verdict is Verdict.FAIL)
         return _text(f"FAIL {failed}".strip())
-    worst = max((output.typical for output in parity.outputs), default=None)
+    if parity.ratio is not None:
+        return _text(f"pass {wording.number(parity.ratio, 2)}x")
+    worst = max((output.typical for output in parity.outputs), default=None)  # without a float64 oracle
     return _text(f"pass {wording.scientific(worst)}".strip())
 
 

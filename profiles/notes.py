@@ -181,13 +181,20 @@ def words(
         ("cold", "process start, import, load, compile and first call; median over sets of processes"),
         ("steady", "calls before the steady state, the first included; - where none was reached"),
         ("outliers", "calls beyond Tukey's fences, 1.5 and 3 (severe) quartile ranges off; none is left out"),
-        ("parity", f"99th percentile of the error over the RMS of {_parity_reference(found)}, worst output"),
+        ("parity", _parity_words(found)),
         ("A/A'", f"{reference} timed a second time in every round, against itself: the truth is 1"),
     )
     hidden = {word for word, column in (("items/s", "items_per_s"), ("callers", "callers")) if column not in columns}
     return tuple((word, meaning) for word, meaning in meanings if word not in hidden)
 
 
-def _parity_reference(found: tuple[Ranking, ...]) -> str:
-    names = {s.row.parity.reference for ranking in found for s in ranking.standings if s.row.parity is not None}
-    return wording.clean(names.pop()) if len(names) == 1 else "the parity reference"
+def _parity_words(found: tuple[Ranking, ...]) -> str:
+    """What the figure in the parity column is: of a run with an oracle, or of one of an earlier version."""
+    checked = [s.row.parity for ranking in found for s in ranking.standings if s.row.parity is not None]
+    named = {parity.reference for parity in checked}
+    reference = wording.clean(named.pop()) if len(named) == 1 else "the parity reference"
+    yardsticks = {parity.yardstick for parity in checked if parity.ratio is not None}
+    if yardsticks:
+        own = wording.clean(yardsticks.pop()) if len(yardsticks) == 1 else "Keras' own error"
+        return f"largest error to the {reference} in units of {own}: about 1 is as exact as Keras itself"
+    return f"99th percentile of the error over the RMS of {reference}, worst output"

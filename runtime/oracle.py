@@ -18,7 +18,7 @@ from keronyx.accuracy import Truth
 from keronyx.errors import KeronyxError
 from keronyx.parity import Answers
 from keronyx.process import Child, Message, first_line, resident_mib, serve
-from keronyx.rounding import jittered, moved
+from keronyx.rounding import ROUNDED, jittered, moved
 from keronyx.runtime import find
 from keronyx.runtime.handle import environment
 from keronyx.runtime.requests import request_of
@@ -138,8 +138,8 @@ def answer(order: Message) -> Message:
         with recast(model, frozenset({"float64"}) if own_precision == "float64" else frozenset(), "float32"):
             for number in range(sets):
                 random = np.random.default_rng([number, 7])
-                with moved(model.variables, ULP[coarse], random):
-                    made = _State.call(*(jittered(array, ULP[coarse], random) for array in inputs))
+                with moved(model.variables, ULP[coarse], random, ROUNDED):
+                    made = _State.call(*(jittered(array, ULP[coarse], random, ROUNDED) for array in inputs))
                 moved_files[number].append(_kept(made, folder, f"moved-{number}-{k}"))
         taken = (time.perf_counter_ns() - before) / 1e9
         spent = (time.perf_counter_ns() - begun) / 1e9
