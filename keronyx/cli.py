@@ -12,6 +12,7 @@ from keronyx.commands.doctor import doctor
 from keronyx.commands.export import export
 from keronyx.commands.profile import profile
 from keronyx.commands.report import report
+from keronyx.commands.train import train
 from keronyx.exit_codes import EPILOG, Exit
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ def root(
         raise typer.Exit(Exit.DONE)
 
 
-for command in (doctor, export, profile, report, compare):
+for command in (doctor, export, profile, report, compare, train):
     app.command(epilog=EPILOG)(command)
 
 

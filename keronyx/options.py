@@ -48,11 +48,11 @@ def percent(text: str, option: str) -> float:
     return float(match[1]) / 100
 
 
-def size(text: str | None) -> tuple[int, int] | None:
+def size(text: str | None, option: str = "--image-size") -> tuple[int, int] | None:
     """Height and width in `320x400`."""
     if text is None:
         return None
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if not match or "0" in (match[1], match[2]):
-        raise UsageError(f"--image-size must be HEIGHTxWIDTH, not {text!r}", "for example 320x400")
+        raise UsageError(f"{option} must be HEIGHTxWIDTH, not {text!r}", "for example 320x400")
     return int(match[1]), int(match[2])

@@ -92,12 +92,55 @@ def progress(quiet: bool) -> Iterator[Any]:
             if console.is_terminal:
                 self.status.update(f"measuring: {done} rounds, {min(share, 1):.0%} of the budget")
 
+        def items(self, done: int, of: int, text: str = "") -> None:
+            if console.is_terminal:
+                self.status.update(escape(f"{text}: {done} of {of}"))
+
     spinner = Spinner()
     if not console.is_terminal:
         yield spinner
         return
     with spinner.status:
         yield spinner
+
+
+@contextmanager
+def bar(quiet: bool) -> Iterator[Any]:
+    """As `progress`, with a bar for work whose end is known; told by `items`."""
+    from keronyx.pipeline import Silent
+
+    if quiet:
+        yield Silent()
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    shown = Bar(*columns, console=console, transient=True, refresh_per_second=4, disable=not console.is_terminal)
+
+    class Bars(Silent):
+        """One bar, begun anew with every phase; without a terminal, prints each phase once."""
+
+        def __init__(self) -> None:
+            self.task = shown.add_task("starting", total=None)
+
+        def phase(self, text: str) -> None:
+            shown.reset(self.task, total=None, description=escape(text))
+            if not console.is_terminal:
+                print(text, file=sys.stderr)
+
+        def items(self, done: int, of: int, text: str = "") -> None:
+            shown.update(self.task, completed=done, total=of, description=escape(text) if text else None)
+
+        def line(self, text: str) -> None:
+            """A line that stays, above the bar."""
+            shown.print(escape(text)) if console.is_terminal else print(text, file=sys.stderr)
+
+    with shown:
+        yield Bars()
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from keronyx.errors import KeronyxError
 from keronyx.types import Array
 from keronyx.zoo.labels import IGNORED, one_hot
 from keronyx.zoo.pairs import Pairs
@@ -28,12 +29,15 @@ def batches(
 
     With `augment` it is shuffled every epoch, and what would not fill a batch is left to the next order; where a
     `patch` (height, width) is asked for, each image is cut to one. Its attribute `epoch` decides order and
-    augmentations, so that a run that goes on after a kill goes on with the same samples.
+    augmentations, so that a run that goes on after a kill goes on with the same samples; `images` says how many there
+    are, `error` what reading them raised.
     """
     import keras
 
     class Batches(keras.utils.PyDataset):  # type: ignore[misc,unused-ignore]
         epoch = 0
+        images = len(data)
+        error: KeronyxError | None = None
 
         def __len__(self) -> int:
             return max(1, len(data) // batch) if augment else -(-len(data) // batch)
@@ -41,7 +45,11 @@ def batches(
         def __getitem__(self, index: int) -> tuple[Array, Array]:
             order = np.random.default_rng([seed, self.epoch]).permutation(len(data)) if augment else range(len(data))
             chosen = [int(i) for i in order[index * batch : (index + 1) * batch]]
-            pairs = [data.pair(i, *size) for i in chosen]
+            try:
+                pairs = [data.pair(i, *size) for i in chosen]
+            except KeronyxError as error:
+                self.error = error
+                raise
             if augment:
                 pairs = [
                     augmented(*pair, np.random.default_rng([seed, self.epoch, i]), patch)

@@ -1,105 +1,146 @@
 """Training a network of the zoo with Keras 3 `fit`, on any backend: cycles of falling learning rate, resumable.
 
-A run's folder holds `run.json` (what was asked), `log.csv` (one line an epoch), `cycles.json` (one row a cycle, the
-seed's table), `best.weights.h5`, and `backup/` while it is unfinished.
+What a run leaves is told in runs.py. A run that was killed goes on at the epoch it had reached, with the samples,
+weights and optimizer it would have had.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import os
+import shutil
+import statistics
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from keronyx.errors import UsageError
-from keronyx.zoo import networks
+import keronyx
+from keronyx.errors import KeronyxError, SourceError, UsageError
+from keronyx.zoo import callbacks, networks, runs, weights
+from keronyx.zoo.callbacks import Told
 from keronyx.zoo.losses import car_f, challenge_loss, lyft_f, road_f
 from keronyx.zoo.pairs import find
+from keronyx.zoo.runs import Asked, Cycle
 from keronyx.zoo.samples import batches
 
-
-@dataclass(frozen=True)
-class Cycle:
-    """So many epochs at one learning rate."""
-
-    epochs: int
-    learning_rate: float
+__all__ = ["Asked", "Cycle", "train"]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """One training run; its JSON is `run.json`."""
+def train(
+    asked: Asked,
+    folder: Path,
+    *,
+    threads: int | None = None,
+    licence: str = "",
+    command: str = "",
+    told: Told = lambda _: None,
+) -> list[dict[str, Any]]:
+    """Train, or go on where a run of the same folder stopped; the rows of `runs.rows`.
 
-    network: str
-    data: tuple[str, ...]
-    validation: tuple[str, ...]
-    cycles: tuple[Cycle, ...]
-    height: int = 320
-    width: int = 400
-    batch: int = 2
-    patch: tuple[int, int] | None = None
-    """Height and width cut out of every training image; validation is on whole ones."""
-    patience: int = 10
-    """Epochs without a better validation Lyft F after which a cycle ends early."""
-    cross_entropy: float = 0.5
-    seed: int = 0
-
-
-def train(asked: Asked, folder: Path, threads: int | None = None) -> list[dict[str, Any]]:
-    """Train, or go on where a run of the same folder stopped; rows of `cycles.json`.
+    Args:
+        threads: of the TensorFlow backend, before it has done anything; its own choice without it. Other backends
+            have none to set.
+        licence: what is to be said of the data's terms, for the card of the weights.
+        command: how the run was started, for the card.
+        told: what happens (see callbacks.py).
 
     Raises:
-        UsageError: the folder holds a run that was asked for in other words.
+        UsageError: the folder holds a run that was asked for in other words, or the options contradict each other.
+        SourceError: data or weights cannot be read.
+        KeronyxError: the loss is no number any more.
     """
+    runs.check(asked)
+    data, validation = find(asked.data), find(asked.validation)
+    if threads:
+        _use_threads(threads)
+    runs.begin(asked, folder)
+    size = (asked.height, asked.width)
+    learning = batches(data, size, asked.batch, augment=True, seed=asked.seed, patch=asked.patch)
+    checking = batches(validation, size, asked.batch, augment=False)
+    for number in range(len(runs.rows(folder)) + 1, len(asked.cycles) + 1):
+        try:
+            runs.add_row(folder, _cycle(asked, folder, number, learning, checking, told))
+        except KeronyxError:
+            raise
+        except Exception as error:
+            # Keras reads samples in a thread of its own, out of which only the text of an exception comes.
+            if found := learning.error or checking.error:
+                raise found from error
+            raise
+    _keep(asked, folder, licence, command)
+    return runs.rows(folder)
+
+
+def _cycle(asked: Asked, folder: Path, number: int, learning: Any, checking: Any, told: Told) -> dict[str, Any]:
+    """One cycle, from the best weights of those before it; its row."""
     import keras
 
-    _same_run(asked, folder)
-    size = (asked.height, asked.width)
-    learning = batches(find(asked.data), size, asked.batch, augment=True, seed=asked.seed, patch=asked.patch)
-    checking = batches(find(asked.validation), size, asked.batch, augment=False)
-    rows: list[dict[str, Any]] = _read(folder / "cycles.json") or []
-    best = folder / "best.weights.h5"
-    for number, cycle in enumerate(asked.cycles, 1):
-        if number <= len(rows):
-            continue
-        # A model of its own: Keras keeps in it the epoch at which an interrupted `fit` goes on.
-        keras.utils.set_random_seed(asked.seed + number)
-        model = networks.build(asked.network, *(asked.patch or size), seed=asked.seed)
-        whole = networks.build(asked.network, *size, seed=asked.seed)
-        if number > 1:
-            model.load_weights(str(best))
-        for one in (model, whole):
-            _compile(one, cycle.learning_rate, asked.cross_entropy)
-        clock = _Clock.callback()
-        before = sum(earlier.epochs for earlier in asked.cycles[: number - 1])
-        model.fit(
-            learning,
-            epochs=cycle.epochs,
-            verbose=0,
-            callbacks=[
-                _epoch_of(learning, before),
-                clock,
-                _validation(whole, checking),
-                keras.callbacks.CSVLogger(str(folder / "log.csv"), append=True),
-                keras.callbacks.ModelCheckpoint(
-                    str(best),
-                    monitor="val_lyft_f",
-                    mode="max",
-                    save_best_only=True,
-                    save_weights_only=True,
-                    initial_value_threshold=_best_of(folder / "log.csv"),
-                ),
-                keras.callbacks.EarlyStopping(monitor="val_lyft_f", mode="max", patience=asked.patience),
-                keras.callbacks.BackupAndRestore(str(folder / "backup")),
-            ],
-        )
-        whole.load_weights(str(best))
-        rows.append({"cycle": number, "learning_rate": cycle.learning_rate, **_validated(whole, checking, clock)})
-        _write(folder / "cycles.json", rows)
-    return rows
+    cycle, size = asked.cycles[number - 1], (asked.height, asked.width)
+    # A model of its own: Keras keeps in it the epoch at which an interrupted `fit` goes on.
+    keras.utils.set_random_seed(asked.seed + number)
+    model = networks.build(asked.network, *(asked.patch or size), seed=asked.seed)
+    whole = networks.build(asked.network, *size, seed=asked.seed)
+    if number > 1:
+        model.load_weights(str(folder / runs.BEST))
+    elif asked.weights is not None:
+        start_from(model, asked.weights, asked.network)
+    for one in (model, whole):
+        _compile(one, cycle.learning_rate, asked.cross_entropy)
+    done = runs.of_cycle(folder, number)
+    if len(done) < cycle.epochs and runs.without_gain(done) < asked.patience:
+        _fit(asked, folder, number, model, whole, learning, checking, told)
+    shutil.rmtree(folder / runs.BACKUP, ignore_errors=True)  # the next cycle must not go on from it
+    whole.load_weights(str(folder / runs.BEST))
+    made = runs.of_cycle(folder, number)
+    return {
+        "cycle": number,
+        "learning_rate": cycle.learning_rate,
+        "epochs": len(made),
+        "step_ms": statistics.median(line["step_ms"] for line in made),
+        **_validated(whole, checking),
+    }
+
+
+def _fit(
+    asked: Asked, folder: Path, number: int, model: Any, whole: Any, learning: Any, checking: Any, told: Told
+) -> None:
+    """Train `model`, or go on where its cycle was interrupted; `whole` has its weights for images of the whole size."""
+    import keras
+
+    epochs = asked.cycles[number - 1].epochs
+    model.fit(
+        learning,
+        epochs=epochs,
+        verbose=0,
+        callbacks=[
+            callbacks.epoch_of(learning, sum(earlier.epochs for earlier in asked.cycles[: number - 1])),
+            callbacks.clock(number),
+            callbacks.validation(whole, checking),
+            callbacks.best(folder),
+            keras.callbacks.CSVLogger(str(folder / runs.LOG), append=True),
+            callbacks.patience(folder, number, asked.patience),
+            # Two states, since a kill may come while one is written.
+            keras.callbacks.BackupAndRestore(str(folder / runs.BACKUP), double_checkpoint=True),
+            callbacks.teller(told, cycle=number, cycles=len(asked.cycles), epochs=epochs),
+        ],
+    )
+
+
+def start_from(model: Any, file: str, network: str) -> None:
+    """Put weights into a network: a `.npz` of the zoo's, a `.h5` of Keras', or `shipped` for those that come with it.
+
+    Raises:
+        SourceError: the file's weights are not this network's, or no trained ones come with it.
+    """
+    path = weights.file_of(network) if file == "shipped" else Path(file)
+    if not path.is_file():
+        what = f"no trained weights come with {network}" if file == "shipped" else f"{file}: no such weights file"
+        raise SourceError(what, "leave --weights away to start from random ones")
+    if path.suffix == ".npz":
+        weights.load(model, path)
+        return
+    try:
+        model.load_weights(str(path))
+    except (ValueError, OSError, KeyError) as error:
+        raise SourceError(f"{file} does not fit {network}: {str(error).splitlines()[0]}") from error
 
 
 def _compile(model: Any, learning_rate: float, cross_entropy: float) -> None:
@@ -115,87 +156,47 @@ def _compile(model: Any, learning_rate: float, cross_entropy: float) -> None:
     model.optimizer.build(model.trainable_variables)  # or what it remembers would not be restored after a kill
 
 
-def _validated(model: Any, checking: Any, clock: Any) -> dict[str, float]:
-    """The seed's row: milliseconds a step and an image, loss and scores of the best weights."""
+def _validated(model: Any, checking: Any) -> dict[str, float]:
+    """Milliseconds an image, loss and scores."""
+    model.evaluate(checking, verbose=0)  # traced, and the files read once
     start = time.perf_counter_ns()
     found = model.evaluate(checking, verbose=0, return_dict=True)
-    images = len(checking) * 1.0
     taken = (time.perf_counter_ns() - start) / 1e6
-    return {"step_ms": clock.step_ms(), "validation_batch_ms": taken / images, **found}
+    return {"validation_image_ms": taken / checking.images, **found}
 
 
-class _Clock:
-    @staticmethod
-    def callback() -> Any:
-        import keras
-
-        class Clock(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
-            """Wall time of the training steps."""
-
-            def __init__(self) -> None:
-                super().__init__()
-                self.spent: list[float] = []
-                self.begun = 0
-
-            def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-                self.begun = time.perf_counter_ns()
-
-            def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-                self.spent.append((time.perf_counter_ns() - self.begun) / 1e6)
-
-            def step_ms(self) -> float:
-                ordered = sorted(self.spent)
-                return ordered[len(ordered) // 2] if ordered else float("nan")
-
-        return Clock()
+def _keep(asked: Asked, folder: Path, licence: str, command: str) -> None:
+    """Write the trained weights with their card, unless that is done."""
+    if (folder / runs.WEIGHTS).is_file():
+        return
+    model = networks.build(asked.network, asked.height, asked.width, seed=asked.seed)
+    model.load_weights(str(folder / runs.BEST))
+    last = runs.rows(folder)[-1]
+    card = {
+        "network": asked.network,
+        "parameters": int(model.count_params()),
+        "image_size": [asked.height, asked.width],
+        "data": list(asked.data),
+        "validation": list(asked.validation),
+        "scores": {name: last[name] for name in ("loss", "lyft_f", "car_f", "road_f")},
+        "cycles": [[cycle.epochs, cycle.learning_rate] for cycle in asked.cycles],
+        "seed": asked.seed,
+        "command": command,
+        "licence": licence,
+        "keronyx": keronyx.__version__,
+    }
+    weights.save(model, folder / runs.WEIGHTS, card)
 
 
-def _validation(whole: Any, checking: Any) -> Any:
-    """After every epoch: what the weights are worth on whole images, for the callbacks after this one."""
+def _use_threads(threads: int) -> None:
     import keras
 
-    class Validation(keras.callbacks.Callback):  # type: ignore[misc,unused-ignore]
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            whole.set_weights(self.model.get_weights())
-            found = whole.evaluate(checking, verbose=0, return_dict=True)
-            logs.update({f"val_{name}": value for name, value in found.items()})
+    if keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
 
-    return Validation()
-
-
-def _epoch_of(learning: Any, before: int) -> Any:
-    import keras
-
-    def begin(epoch: int, logs: Any = None) -> None:
-        learning.epoch = before + epoch
-
-    return keras.callbacks.LambdaCallback(on_epoch_begin=begin)
-
-
-def _best_of(log: Path) -> float | None:
-    """The best validation Lyft F of the epochs logged so far."""
-    if not log.exists():
-        return None
-    with log.open(newline="") as lines:
-        return max((float(line["val_lyft_f"]) for line in csv.DictReader(lines)), default=None)
-
-
-def _same_run(asked: Asked, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    known = _read(folder / "run.json")
-    wanted = json.loads(json.dumps(asdict(asked)))
-    if known is None:
-        _write(folder / "run.json", wanted)
-    elif known != wanted:
-        differing = ", ".join(name for name in wanted if known.get(name) != wanted[name])
-        raise UsageError(f"{folder} holds another run ({differing} differ)", "name another folder, or ask for the same")
-
-
-def _read(file: Path) -> Any:
-    return json.loads(file.read_text()) if file.exists() else None
-
-
-def _write(file: Path, content: Any) -> None:
-    temporary = file.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1))
-    os.replace(temporary, file)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise UsageError("threads can only be set before TensorFlow has computed anything") from error

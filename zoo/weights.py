@@ -6,6 +6,7 @@ A file `weights/NAME.npz` holds one array a weight under its path in the model, 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,10 @@ def file_of(network: str, folder: Path = FOLDER) -> Path:
 def save(model: keras.Model, file: Path, card: dict[str, Any]) -> None:
     """Write a model's weights and what is to be known of their training. Kernels lose what float16 cannot hold."""
     arrays = {path: _stored(np.asarray(value)) for path, value in _values(model).items()}
-    with file.open("wb") as stream:
+    temporary = file.with_suffix(".tmp")
+    with temporary.open("wb") as stream:
         np.savez_compressed(stream, allow_pickle=False, **{CARD: np.array(json.dumps(card)), **arrays})
+    os.replace(temporary, file)
 
 
 def load(model: keras.Model, file: Path) -> dict[str, Any]:

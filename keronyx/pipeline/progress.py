@@ -12,6 +12,12 @@ class Progress(Protocol):
 
     def rounds(self, done: int, share: float) -> None: ...
 
+    def items(self, done: int, of: int, text: str = "") -> None:
+        """So many images or steps of those there are; `text` says what is being done."""
+
+    def line(self, text: str) -> None:
+        """A line that is to stay on the screen."""
+
 
 class Silent:
     """Tells nobody."""
@@ -19,3 +25,8 @@ class Silent:
     def phase(self, text: str) -> None: ...
 
     def rounds(self, done: int, share: float) -> None: ...
+
+    def items(self, done: int, of: int, text: str = "") -> None: ...
+
+    def line(self, text: str) -> None:
+        """A line that is to stay on the screen."""

@@ -52,7 +52,7 @@ def test_a_killed_run_goes_on_with_the_samples_and_weights_it_would_have_had(tmp
 
         return keras.callbacks.LambdaCallback(on_epoch_begin=begin)
 
-    monkeypatch.setattr(training, "_epoch_of", killed)
+    monkeypatch.setattr(training.callbacks, "epoch_of", killed)
     with pytest.raises(KeyboardInterrupt):
         train(ASKED, tmp_path / "cut")
     rows = train(ASKED, tmp_path / "cut")

@@ -1,0 +1,78 @@
+"""A small table of texts, as a terminal, Markdown or CSV shows it; a report of many rows and columns is `table.py`."""
+
+from __future__ import annotations
+
+import csv as csv_module
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keronyx.errors import UsageError
+
+if TYPE_CHECKING:
+    import rich.table
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Headers, as many texts a row, and sentences below them."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+def by_suffix(path: Path) -> Callable[[Grid], str]:
+    """How a file of this name is written. Raises UsageError for a suffix that is no format's."""
+    formats: dict[str, Callable[[Grid], str]] = {".md": markdown, ".csv": csv, ".txt": text}
+    if path.suffix not in formats:
+        raise UsageError(f"{path}: no format has the suffix {path.suffix!r}", f"use one of {' '.join(formats)} .json")
+    return formats[path.suffix]
+
+
+def terminal(grid: Grid) -> rich.table.Table:
+    """What rich prints; no text in it is read as markup. The first column is to the left, figures to the right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for place, column in enumerate(grid.columns):
+        table.add_column(Text(column), justify="right" if place else "left")
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def text(grid: Grid) -> str:
+    """Aligned columns."""
+    lines = [grid.columns, *grid.rows]
+    widths = [max(len(line[place]) for line in lines) for place in range(len(grid.columns))]
+    aligned = [
+        "  ".join(
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    ]
+    return "\n".join([*aligned, *grid.notes]) + "\n"
+
+
+def markdown(grid: Grid) -> str:
+    """A pipe table; bars and line ends in a text cannot break it."""
+
+    def line(cells: tuple[str, ...]) -> str:
+        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+    rule = "|" + "|".join("---:" if place else "---" for place in range(len(grid.columns))) + "|"
+    notes = [f"\n{note}" for note in grid.notes]
+    return "\n".join([line(grid.columns), rule, *map(line, grid.rows), *notes]) + "\n"
+
+
+def csv(grid: Grid) -> str:
+    """Header and rows alone."""
+    out = io.StringIO()
+    csv_module.writer(out, lineterminator="\n").writerows([grid.columns, *grid.rows])
+    return out.getvalue()
