@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from keronyx.parity import Answers, difference, finite_problem, structure_problem
-from keronyx.types import Array, Gate, OutputDifference, Parity, TensorSpec, Verdict
+from keronyx.types import Array, Gate, OutputDifference, Parity, TaskScore, TensorSpec, Verdict
 
 EXACT = 4.0
 """Up to this ratio a row is as exact as Keras itself."""
@@ -119,6 +119,39 @@ def judge(
         outputs,
         "" if fixed else truth.yardstick,
     )
+
+
+def with_task(parity: Parity, scores: Sequence[TaskScore], max_drop: float, decides: bool) -> Parity:
+    """The parity with gate `task`: no score may be lower than Keras' by more than `max_drop`.
+
+    A difference counts by its interval: one wholly below the limit fails, one wholly above passes, and one across it is
+    undecided, which the gate says without failing.
+
+    Args:
+        decides: whether the task overrules the tensor and argmax gates, as for precisions below float32.
+    """
+    worst = min(scores, key=lambda one: one.low, default=None)
+    if worst is None:
+        return parity
+    change = f"{worst.name} {worst.value - worst.reference:+.4f} [{worst.low:+.4f}, {worst.high:+.4f}]"
+    said = f"{change} against Keras over {worst.images} images"
+    lowest = min(one.high for one in scores)
+    if not all(np.isfinite([one.low for one in scores])):
+        gate = Gate("task", Verdict.NOT_RUN, "a score is not defined on these data")
+    elif lowest < -max_drop:
+        fallen = min(scores, key=lambda one: one.high)
+        drop = f"{fallen.name} {fallen.value - fallen.reference:+.4f} [{fallen.low:+.4f}, {fallen.high:+.4f}]"
+        gate = Gate("task", Verdict.FAIL, f"{drop} against Keras, a drop of more than {max_drop:g}")
+    elif worst.low < -max_drop:
+        gate = Gate("task", Verdict.NOT_RUN, f"undecided: {said}; more images would tell")
+    else:
+        gate = Gate("task", Verdict.PASS, said)
+    gates = (*parity.gates, gate)
+    strict = [one for one in gates if not (decides and one.name in ("tensor", "argmax"))]
+    if decides and gate.verdict is Verdict.NOT_RUN:
+        strict = list(gates)
+    failed = any(one.verdict is Verdict.FAIL for one in strict)
+    return replace(parity, verdict=Verdict.FAIL if failed else Verdict.PASS, gates=gates, task=tuple(scores))
 
 
 def exactness(ratio: float) -> str:

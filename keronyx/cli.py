@@ -10,6 +10,7 @@ import typer
 from keronyx.commands.compare import compare
 from keronyx.commands.doctor import doctor
 from keronyx.commands.export import export
+from keronyx.commands.parity import parity
 from keronyx.commands.profile import profile
 from keronyx.commands.report import report
 from keronyx.commands.train import train
@@ -41,7 +42,7 @@ def root(
         raise typer.Exit(Exit.DONE)
 
 
-for command in (doctor, export, profile, report, compare, train):
+for command in (doctor, export, profile, parity, report, compare, train):
     app.command(epilog=EPILOG)(command)
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from keronyx.types import Array
 
-
 ROUNDED = 1 / 12
 """Share of numbers to move by a whole unit in the last place for the variance that rounding to nearest has, which is
 uniform within half a unit: 1/12 unit squared."""

@@ -494,3 +494,35 @@ class Report:
     """When rounds were added later (UTC, ISO 8601)."""
     interleaved: str = ""
     """The same text in two reports says that their rows were measured interleaved, round by round."""
+
+
+# --- parity alone ---------------------------------------------------------------------------------------------------
+
+CERTIFICATE_SCHEMA = 1
+"""Number of the certificate format."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What one `parity` run found out: which files were checked, on what inputs, by what limits, with what verdicts.
+
+    `rows` are as in a report but without samples. `inputs_sha256` hashes the inputs themselves, `data` and `metric` say
+    what scores were taken on and by what, `limits` holds every number that decided a verdict.
+    """
+
+    schema: int
+    keronyx: str
+    created: str
+    """UTC, ISO 8601."""
+    model: ModelSpec
+    artifacts: tuple[Artifact, ...]
+    environment: Environment
+    threads: int
+    inputs: str
+    inputs_sha256: str
+    limits: dict[str, float]
+    rows: tuple[Row, ...]
+    data: str = ""
+    metric: str = ""
+    wall_s: float = 0.0
+    warnings: tuple[str, ...] = ()

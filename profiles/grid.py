@@ -22,6 +22,12 @@ class Grid:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
+    words: int = 0
+    """How many of the last columns hold sentences, which go to the left like the first."""
+
+    def right(self, place: int) -> bool:
+        """Whether a column's texts are aligned to the right, as figures are."""
+        return 0 < place < len(self.columns) - self.words
 
 
 def by_suffix(path: Path) -> Callable[[Grid], str]:
@@ -40,7 +46,7 @@ def terminal(grid: Grid) -> rich.table.Table:
 
     table = Table(box=box.SIMPLE, pad_edge=False)
     for place, column in enumerate(grid.columns):
-        table.add_column(Text(column), justify="right" if place else "left")
+        table.add_column(Text(column), justify="right" if grid.right(place) else "left")
     for row in grid.rows:
         table.add_row(*map(Text, row))
     return table
@@ -52,7 +58,7 @@ def text(grid: Grid) -> str:
     widths = [max(len(line[place]) for line in lines) for place in range(len(grid.columns))]
     aligned = [
         "  ".join(
-            cell.rjust(width) if place else cell.ljust(width)
+            cell.rjust(width) if grid.right(place) else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
         for line in lines
@@ -66,7 +72,7 @@ def markdown(grid: Grid) -> str:
     def line(cells: tuple[str, ...]) -> str:
         return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
 
-    rule = "|" + "|".join("---:" if place else "---" for place in range(len(grid.columns))) + "|"
+    rule = "|" + "|".join("---:" if grid.right(place) else "---" for place in range(len(grid.columns))) + "|"
     notes = [f"\n{note}" for note in grid.notes]
     return "\n".join([line(grid.columns), rule, *map(line, grid.rows), *notes]) + "\n"
 

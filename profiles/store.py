@@ -93,7 +93,12 @@ def write(path: str | Path, text: str) -> None:
 
 def dumps(report: Report) -> str:
     """The JSON text of a report, ending in a newline."""
-    return _json(report, "") + "\n"
+    return text_of(report)
+
+
+def text_of(data: Any) -> str:
+    """The JSON text of a dataclass, ending in a newline."""
+    return _json(data, "") + "\n"
 
 
 def _json(value: Any, indent: str) -> str:
@@ -143,7 +148,7 @@ def loads(raw: bytes, name: str = "report") -> Report:
     """The report in JSON bytes; `name` is what errors call it. Raises ReportError as `load` does."""
     again = "profile again, or render with the version that wrote it"
     try:
-        data = json.loads(raw, object_hook=_not_finite)
+        data = json.loads(raw, object_hook=not_finite)
     except (ValueError, RecursionError) as error:
         reason = "nested too deeply" if isinstance(error, RecursionError) else wording.clean(str(error))
         raise ReportError(f"{name} is not a keronyx report: not JSON, or cut off ({reason})", again) from error
@@ -168,7 +173,7 @@ def loads(raw: bytes, name: str = "report") -> Report:
     return _validated(data, name, again)
 
 
-def _not_finite(found: dict[str, Any]) -> Any:
+def not_finite(found: dict[str, Any]) -> Any:
     """A number JSON cannot hold, from the object it is stored as."""
     if found.keys() == {"float"} and found["float"] in ("nan", "inf", "-inf"):
         return float(found["float"])

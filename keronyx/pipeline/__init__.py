@@ -11,6 +11,7 @@ from dataclasses import replace
 from keronyx.errors import KeronyxError
 from keronyx.pipeline.answers import NOT_STARTED
 from keronyx.pipeline.asked import ProfileOptions
+from keronyx.pipeline.certifying import ParityOptions, certify
 from keronyx.pipeline.live import live
 from keronyx.pipeline.progress import Progress, Silent
 from keronyx.pipeline.reporting import Prepare, artifact_kinds, check_options, report
@@ -33,10 +34,12 @@ from keronyx.runtime import RUNTIMES
 from keronyx.types import Report
 
 __all__ = [
+    "ParityOptions",
     "ProfileOptions",
     "Progress",
     "Silent",
     "batch_of",
+    "certify",
     "export",
     "exported_here",
     "is_export",

@@ -98,17 +98,35 @@ class Bench:
         )
 
 
-def bench(exported: Exported, setting: Setting, options: ProfileOptions, scratch: Path) -> Bench:
-    """Draw the inputs and store them where workers find them. Raises DataError."""
+def bench(
+    exported: Exported,
+    setting: Setting,
+    options: ProfileOptions,
+    scratch: Path,
+    count: int | None = None,
+    draw: inputs.Draw | None = None,
+    words: str = "",
+) -> Bench:
+    """Draw the inputs and store them where workers find them.
+
+    Args:
+        count: how many distinct ones, else what `options` ask for.
+        draw: where images come from that `options` name no folder for, else procedural scenes; `words` says what.
+
+    Raises:
+        DataError: there are none, or they do not fit.
+    """
     specs = exported.manifest.spec.inputs
     rotation = inputs.rotation(specs, setting.batch, environment.last_level_cache_bytes(), options.hot)
     # Parity needs two at least: one input cannot tell a row that always gives the same answer.
-    count = max(rotation, 2)
+    count = count or max(rotation, 2)
 
-    def draw(images: int, height: int, width: int) -> Array:
+    def scene(images: int, height: int, width: int) -> Array:
         return scenes.batch(images, height, width, options.seed)[0]
 
-    fed = inputs.make(specs, setting.batch, count, draw, options.data, options.seed)
+    fed = inputs.make(specs, setting.batch, count, draw or scene, options.data, options.seed)
+    if draw is not None:
+        fed = replace(fed, description=fed.description.replace("procedural road scenes", words))
     files = tuple(scratch / f"input-{k}.npy" for k in range(len(fed.arrays)))
     for path, array in zip(files, fed.arrays, strict=True):
         np.save(path, array, allow_pickle=False)

@@ -1,0 +1,186 @@
+"""`parity`: every row's answers, and scores on labelled data, against Keras; nothing is timed."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import keronyx
+from keronyx import accuracy
+from keronyx.accuracy import Fixed
+from keronyx.errors import KeronyxError, UsageError
+from keronyx.export import folder
+from keronyx.export.convert import Exported
+from keronyx.pipeline import answers, opening
+from keronyx.pipeline.asked import ProfileOptions, Setting
+from keronyx.pipeline.placing import judge_placement
+from keronyx.pipeline.progress import Progress
+from keronyx.pipeline.reporting import Prepare, artifact_kinds
+from keronyx.profiles import environment, plan
+from keronyx.runtime import RUNTIMES, find
+from keronyx.runtime.handle import Opened, Worker
+from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Certificate, Row, Runtime
+
+if TYPE_CHECKING:
+    from keronyx.pipeline.tasks import Collected, Task
+
+MAX_DROP = 0.002
+"""What a score may lose against Keras."""
+
+
+@dataclass(frozen=True)
+class ParityOptions:
+    """What `parity` was asked for.
+
+    `inputs` is how many are compared at most; `task` what is scored on labelled data, if anything; a thread count of 0
+    means all usable cores.
+    """
+
+    providers: tuple[str, ...] = ("cpu",)
+    runtimes: tuple[str, ...] | None = None
+    batch: int = 1
+    threads: int = 0
+    inputs: int = opening.PARITY_INPUTS
+    seed: int = 0
+    task: Task | None = None
+    max_drop: float = MAX_DROP
+    fixed: Fixed | None = None
+    timeout_s: float = 300.0
+    memory_limit_mib: float | None = None
+
+
+def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Certificate:
+    """Check every row that can run here, one process after the other.
+
+    Raises:
+        KeronyxError: the source cannot be loaded, the data do not fit, the options contradict each other. What befalls
+            a single row is in the certificate instead.
+    """
+    started = time.perf_counter_ns()
+    runtimes = plan.choose(RUNTIMES, options.providers, options.runtimes)
+    if options.inputs < 2:
+        raise UsageError("one input alone cannot show that a row always answers the same", "--inputs 2 at least")
+    kinds = sorted({*artifact_kinds(runtimes), "keras"})
+    exported = prepare(options.batch, kinds)
+    if options.task is not None:
+        options.task.check(exported.manifest.spec)
+    setting = Setting(options.batch, options.threads or environment.usable_cores())
+    warnings: list[str] = []
+    with opening.scratch_folder() as scratch:
+        bench = _bench(exported, setting, options, Path(scratch))
+        run = _Run(bench, options, progress)
+        rows = {runtime: run.row(runtime) for runtime in runtimes}
+        progress.phase("asking the float64 oracle")
+        try:
+            found = answers.check(bench, run.opened, fixed=options.fixed)
+        except KeronyxError as error:
+            warnings.append(f"no row could be checked: the oracle failed ({error.message})")
+            found = {}
+        digest = hashlib.sha256()
+        for file in bench.files:
+            digest.update(file.read_bytes())
+    checked = [replace(row, parity=found.get(row.id)) for row in rows.values()]
+    if options.task is not None and found:
+        reference = run.reference()
+        checked = [_with_task(row, run.collected.get(row.id), reference, options) for row in checked]
+    packages = [*(tool for tool in folder.TOOLS if tool != "keronyx"), *(runtime.package for runtime in runtimes)]
+    return Certificate(
+        schema=CERTIFICATE_SCHEMA,
+        keronyx=keronyx.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=exported.manifest.spec,
+        artifacts=exported.manifest.artifacts,
+        environment=environment.read_environment(packages),
+        threads=setting.threads,
+        inputs=f"{bench.fed.rotation} inputs: {bench.fed.description}",
+        inputs_sha256=digest.hexdigest(),
+        limits=_limits(options),
+        rows=tuple(checked),
+        data=options.task.data_name if options.task else "",
+        metric=options.task.metric_name if options.task else "",
+        wall_s=round((time.perf_counter_ns() - started) / 1e9, 3),
+        warnings=(*warnings, *run.warnings),
+    )
+
+
+class _Run:
+    """Rows opened one after the other: what they answered, and what they scored."""
+
+    def __init__(self, bench: opening.Bench, options: ParityOptions, progress: Progress) -> None:
+        self.bench, self.options, self.progress = bench, options, progress
+        self.opened: dict[str, Opened] = {}
+        self.collected: dict[str, Collected] = {}
+        self.warnings: list[str] = []
+
+    def row(self, runtime: Runtime) -> Row:
+        """One row without its parity: opened, asked, scored, closed."""
+        row = self.bench.blank(runtime)
+        self.progress.phase(f"asking {row.id}")
+        if missing := runtime.missing():
+            return replace(row, reason=missing.reason, remedy=missing.remedy)
+        found = self.bench.artifact(runtime)
+        if isinstance(found, Row):
+            return replace(row, status=found.status, reason=found.reason, remedy=found.remedy)
+        row = replace(row, artifact_bytes=found[1], evidence=found[2])
+        worker = self.bench.worker(row.id, runtime, found[0])
+        try:
+            opened = self._ask(worker)
+            row = judge_placement(replace(row, placement=opened.placement))
+            if runtime.provider != "cpu" or runtime.name == "ort":
+                row = judge_placement(replace(row, placement=worker.profile()))
+            if row.status in TIMED:
+                self.opened[row.id] = opened
+                self._score(worker, row.id)
+        except KeronyxError as error:
+            return opening.failed(row, error)
+        finally:
+            worker.close()
+        return row
+
+    def reference(self) -> Collected:
+        """What Keras itself scores, as `predict` would run it: the graph row's figures, or those of one opened now."""
+        runtime = find("tf-graph", "cpu")
+        row = self.bench.blank(runtime)
+        if row.id not in self.collected:
+            self.row(runtime)
+        if row.id not in self.collected:
+            raise KeronyxError("Keras itself could not be scored", "look at the tf-graph row with --runtimes tf-graph")
+        return self.collected[row.id]
+
+    def _ask(self, worker: Worker) -> Opened:
+        keep = self.options.inputs
+        return worker.open(self.bench.files, keep, self.bench.scratch, lambda calls_ms: len(calls_ms) > keep)
+
+    def _score(self, worker: Worker, row_id: str) -> None:
+        task = self.options.task
+        if task is not None:
+            self.progress.phase(f"scoring {row_id}")
+            self.collected[row_id] = task.evaluate(worker, self.bench.exported.manifest.spec, self.progress)
+
+
+def _bench(exported: Exported, setting: Setting, options: ParityOptions, scratch: Path) -> opening.Bench:
+    """Inputs as `profile` draws them; from the labelled data where there are such."""
+    asked = ProfileOptions(
+        timeout_s=options.timeout_s, memory_limit_mib=options.memory_limit_mib, seed=options.seed, hot=False
+    )
+    draw, words = (options.task.draw, options.task.data_name) if options.task else (None, "")
+    return opening.bench(exported, setting, asked, scratch, options.inputs, draw, words)
+
+
+def _with_task(row: Row, mine: Collected | None, reference: Collected, options: ParityOptions) -> Row:
+    task = options.task
+    if row.parity is None or mine is None or task is None:
+        return row
+    scores = task.compare(mine, reference)
+    decides = answers.computed_in(row.id) != "float32" or row.precision != plan.PRECISION
+    return replace(row, parity=accuracy.with_task(row.parity, scores, options.max_drop, decides))
+
+
+def _limits(options: ParityOptions) -> dict[str, float]:
+    if options.fixed is not None:
+        return {"atol": options.fixed.atol, "rtol": options.fixed.rtol, "max_drop": options.max_drop}
+    return {"exact": accuracy.EXACT, "wrong": accuracy.WRONG, "max_drop": options.max_drop}

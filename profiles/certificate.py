@@ -1,0 +1,137 @@
+"""The certificate of a `parity` run: as JSON, read strictly, and as a table."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from keronyx import accuracy
+from keronyx.errors import ReportError
+from keronyx.profiles import notes, store, wording
+from keronyx.profiles.grid import Grid
+from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Certificate, Row, Verdict
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+LARGEST = 16 * 2**20
+"""Bytes of the largest certificate that is read."""
+
+COLUMNS = ("row", "status", "parity", "vs Keras' error", "largest error", "class changes", "task", "note")
+
+
+def save(certificate: Certificate, path: str | Path) -> None:
+    """Write it as JSON, replacing what is there. Raises UnwritableError."""
+    store.write(path, dumps(certificate))
+
+
+def dumps(certificate: Certificate) -> str:
+    """Its JSON text, ending in a newline."""
+    return store.text_of(certificate)
+
+
+def load(path: str | Path) -> Certificate:
+    """Read one. Raises ReportError, in one line, for anything else."""
+    from pydantic import ValidationError
+
+    again = "check the model again with `keronyx parity -o`"
+    try:
+        raw = Path(path).read_bytes()
+        if len(raw) > LARGEST:
+            raise ReportError(f"{path} is larger than {LARGEST // 2**20} MiB", again)
+        data = json.loads(raw, object_hook=store.not_finite)
+        if not isinstance(data, dict) or data.get("schema") != CERTIFICATE_SCHEMA or "inputs_sha256" not in data:
+            raise ReportError(f"{path} is no certificate of schema {CERTIFICATE_SCHEMA}", again)
+        return _adapter().validate_json(json.dumps([data]))[0]
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"][1:])
+        raise ReportError(wording.clean(f"{path} is damaged: {where}: {first['msg']}"), again) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ReportError(wording.clean(f"{path} cannot be read as a certificate: {error}"), again) from error
+
+
+@lru_cache(maxsize=1)
+def _adapter() -> TypeAdapter[tuple[Certificate]]:
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(tuple[Certificate], config=ConfigDict(strict=True, extra="forbid"))
+
+
+def title(certificate: Certificate) -> str:
+    """`unet:16 · 1x320x400x3 float32 · 1,968,931 parameters · 4 inputs: procedural road scenes`."""
+    model = certificate.model
+    shapes = ", ".join(wording.tensor(tensor) for tensor in model.inputs)
+    return wording.clean(f"{model.name} · {shapes} · {model.parameters:,} parameters · {certificate.inputs}")
+
+
+def grid(certificate: Certificate) -> Grid:
+    """A line for every row, with what decided its verdict."""
+    checked = [row.parity for row in certificate.rows if row.parity is not None]
+    said = []
+    if checked:
+        of = " or ".join(sorted({parity.yardstick for parity in checked if parity.yardstick})) or "the given tolerances"
+        said.append(f"errors are taken to: {checked[0].reference}; judged by: {of}")
+    if certificate.data:
+        drop = certificate.limits.get("max_drop", 0.0)
+        said.append(f"task: {certificate.metric or 'scores'} on {certificate.data}, at most {drop:g} below Keras")
+    said += [f"note: {warning}" for warning in certificate.warnings]
+    return Grid(COLUMNS, tuple(_line(row) for row in certificate.rows), tuple(map(wording.clean, said)), words=1)
+
+
+def scores(certificate: Certificate) -> Grid:
+    """Every score of every row beside Keras', with its paired interval; no rows where none was taken."""
+    lines = [
+        (
+            wording.label(row),
+            wording.clean(score.name),
+            f"{score.value:.4f}",
+            f"{score.reference:.4f}",
+            f"{score.value - score.reference:+.5f} [{score.low:+.5f}, {score.high:+.5f}]",
+            str(score.images),
+        )
+        for row in certificate.rows
+        if row.parity is not None
+        for score in row.parity.task
+    ]
+    return Grid(("row", "score", "value", "Keras", "difference [95 %]", "images"), tuple(lines))
+
+
+def verdict(certificate: Certificate) -> Verdict:
+    """FAIL where any row's answers are wrong, NOT_RUN where none was checked."""
+    verdicts = [row.parity.verdict for row in certificate.rows if row.parity is not None]
+    if Verdict.FAIL in verdicts:
+        return Verdict.FAIL
+    return Verdict.PASS if Verdict.PASS in verdicts else Verdict.NOT_RUN
+
+
+def _line(row: Row) -> tuple[str, ...]:
+    parity = row.parity
+    if parity is None:
+        why = "not checked" if row.status in TIMED else notes.why_absent(row)
+        return (wording.label(row), row.status.value, "-", "", "", "", "", wording.clean(why))
+    failed = [gate for gate in parity.gates if gate.verdict is Verdict.FAIL]
+    values = [output for output in parity.outputs if not output.view]
+    flips = max((o.argmax_flips for o in values if o.argmax_flips is not None), default=None)
+    ratio = "" if parity.ratio is None else f"{wording.number(parity.ratio, 2)}x"
+    task = next((gate for gate in parity.gates if gate.name == "task"), None)
+    note = "; ".join(f"{gate.name}: {gate.detail}" for gate in failed) or _remark(row)
+    return (
+        wording.label(row),
+        row.status.value,
+        f"FAIL {', '.join(gate.name for gate in failed)}" if failed else parity.verdict.value,
+        ratio,
+        wording.scientific(max((output.max_abs for output in values), default=None)),
+        "" if flips is None else wording.share(flips),
+        "" if task is None else {"not run": "undecided"}.get(task.verdict.value, task.verdict.value),
+        wording.clean(note),
+    )
+
+
+def _remark(row: Row) -> str:
+    assert row.parity is not None
+    task = next((gate.detail for gate in row.parity.gates if gate.name == "task"), "")
+    exact = "" if row.parity.ratio is None else accuracy.exactness(row.parity.ratio)
+    return "; ".join(part for part in (exact, task, *row.warnings) if part)
