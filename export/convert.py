@@ -106,6 +106,7 @@ def export(
                 shapes=tuple(shapes),
                 leave_open=leave_open,
                 precision=job.precision,
+                notes=(source.note,) if source.note else (),
             )
             with only_writer(target, job.wait):
                 # Once more: another conversion may have ended just now.
@@ -130,6 +131,38 @@ def complete(
     Raises:
         UntrustedModelError: it was exported with code of its own, and the user did not allow that here.
     """
+    manifest, source = model_in(folder, trust, custom_objects)
+    job = _Conversion(
+        source,
+        manifest.batch,
+        manifest.image_size,
+        manifest.shapes,
+        manifest.leave_open,
+        manifest.opset,
+        timeout_s,
+        progress,
+    )
+    wanted = tuple(kinds)
+    if not job.missing(folder, manifest, wanted):
+        return Exported(folder, manifest, {}, source)
+    model = next(a for a in manifest.artifacts if a.kind in SELF)
+    if not _intact(folder, model) or hash_path(folder / model.path) != model.sha256:
+        raise SourceError(f"{folder / model.path} is not as it was exported", "export the model again with --force")
+    with only_conversion(job.wait):
+        try:
+            with only_writer(folder, job.wait):
+                return job.make(folder, folders.read(folder) or manifest, wanted)
+        finally:
+            job.close()
+
+
+def model_in(folder: Path, trust: bool, custom_objects: str | None) -> tuple[Manifest, Source]:
+    """What an export folder says, and its own model as a source on the user's terms.
+
+    Raises:
+        SourceError: there is no model in it.
+        UntrustedModelError: it was exported with code of its own, and the user did not allow that here.
+    """
     manifest = folders.read(folder)
     model = next((a for a in manifest.artifacts if a.kind in SELF), None) if manifest else None
     if manifest is None or model is None:
@@ -146,7 +179,7 @@ def complete(
         )
     if model.kind == "keras" and not trust:
         refuse_unsafe_keras_file(folder / model.path)  # rows load it too, and check no more than Keras does
-    source = Source(
+    return manifest, Source(
         kind=model.kind,
         text=manifest.spec.source,
         name=manifest.spec.name,
@@ -154,27 +187,6 @@ def complete(
         trust=trust,
         custom_objects=custom_objects or manifest.custom_objects,
     )
-    job = _Conversion(
-        source,
-        manifest.batch,
-        manifest.image_size,
-        manifest.shapes,
-        manifest.leave_open,
-        manifest.opset,
-        timeout_s,
-        progress,
-    )
-    wanted = tuple(kinds)
-    if not job.missing(folder, manifest, wanted):
-        return Exported(folder, manifest, {}, source)
-    if not _intact(folder, model) or hash_path(folder / model.path) != model.sha256:
-        raise SourceError(f"{folder / model.path} is not as it was exported", "export the model again with --force")
-    with only_conversion(job.wait):
-        try:
-            with only_writer(folder, job.wait):
-                return job.make(folder, folders.read(folder) or manifest, wanted)
-        finally:
-            job.close()
 
 
 @dataclass

@@ -73,6 +73,8 @@ class Manifest:
     """Whether dimensions nothing was said of could stay undefined."""
     precision: str = "float32"
     """The coarsest floating-point precision that the Keras model computes in."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the model wherever it is shown, such as that it is untrained."""
 
     def artifact(self, kind: str) -> Artifact | None:
         return next((a for a in self.artifacts if a.kind == kind), None)

@@ -56,6 +56,8 @@ class Source:
     """Layers to replace before anything is built: (name, substitute), see substitute_layer."""
     stamp: str | None = None
     """Of the file when it was named, to tell whether it changed before or while it was loaded."""
+    note: str = ""
+    """What is to be said of the model wherever it is shown."""
 
     def __post_init__(self) -> None:  # JSON made lists of the tuples on the way to the child
         object.__setattr__(self, "substitutes", tuple((str(name), str(what)) for name, what in self.substitutes))

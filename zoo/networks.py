@@ -1,11 +1,13 @@
-"""From a name to a Keras model: the one place that knows which file builds which network."""
+"""From a name to a Keras model: the one place that knows which file builds which network, and where its weights are."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keronyx.errors import UsageError
 from keronyx.zoo import enet, initial, model_v4, unet
+from keronyx.zoo import weights as stored
 from keronyx.zoo.names import NetworkName, parse
 
 if TYPE_CHECKING:
@@ -30,6 +32,27 @@ def build(name: str, image_height: int = 320, image_width: int = 400, seed: int 
     """
     model = architecture(name, image_height, image_width)
     initial.initialise(model, seed)
+    return model
+
+
+def trained(name: str, image_height: int = 320, image_width: int = 400, weights: str | None = None) -> keras.Model:
+    """A zoo network with the trained weights that come with it; with seeded ones, as `build` gives, where none do.
+
+    Args:
+        name: as for `build`, with the sizes.
+        image_height: pixels.
+        image_width: pixels.
+        weights: a `.npz` that `weights.save` wrote, instead of those that come with the zoo.
+
+    Raises:
+        UsageError: as `build`.
+        SourceError: the weights are those of another network.
+    """
+    file = Path(weights) if weights else stored.file_of(name)
+    if not weights and not file.is_file():
+        return build(name, image_height, image_width)
+    model = architecture(name, image_height, image_width)
+    stored.load(model, file)
     return model
 
 

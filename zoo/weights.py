@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from keronyx.errors import SourceError
 from keronyx.types import Array
+from keronyx.zoo.names import parse
 
 if TYPE_CHECKING:
     import keras
@@ -22,9 +24,9 @@ FOLDER = Path(__file__).resolve().parent / "weights"
 CARD = "card.json"
 
 
-def file_of(network: str, folder: Path = FOLDER) -> Path:
-    """Where the trained weights of a network (`unet:16`) are, if there are any."""
-    return folder / f"{network.replace(':', '-')}.npz"
+def file_of(network: str, folder: Path | None = None) -> Path:
+    """Where the trained weights of exactly this network (`unet:16`) are, if any come with the zoo."""
+    return (folder or FOLDER) / f"{str(parse(network)).replace(':', '-')}.npz"
 
 
 def save(model: keras.Model, file: Path, card: dict[str, Any]) -> None:
@@ -40,11 +42,14 @@ def load(model: keras.Model, file: Path) -> dict[str, Any]:
     """Put a file's weights into a model of that architecture; its card.
 
     Raises:
-        SourceError: the file's weights are not this model's.
+        SourceError: the file's weights are not this model's, or it is no file of weights.
     """
-    with np.load(file, allow_pickle=False) as stored:
-        arrays = {name: stored[name] for name in stored.files}
-    card: dict[str, Any] = json.loads(str(arrays.pop(CARD)))
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        card: dict[str, Any] = json.loads(str(arrays.pop(CARD)))
+    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise SourceError(f"{file} holds no weights of the zoo", "train writes such files: weights.npz") from error
     variables = {variable.path: variable for variable in model.weights}
     misfit = set(variables) ^ set(arrays) | {
         path for path in set(variables) & set(arrays) if tuple(variables[path].shape) != arrays[path].shape

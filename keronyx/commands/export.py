@@ -134,5 +134,7 @@ def export(
             print(f"  {exported.folder / a.path}  {terminal.plain(facts)}")
         if saved:
             print(f"  {saved}")
+        for note in manifest.notes:
+            print(f"note: {terminal.plain(note)}")
         if asked:
             readiness.check(exported.folder, asked, quiet, json)

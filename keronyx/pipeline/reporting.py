@@ -60,5 +60,7 @@ def report(
         wall_s=round(wall_s, 3),
         stopped=parts[-1].stopped,
         preflight=checks,
-        warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
+        warnings=tuple(
+            dict.fromkeys((*first.exported.manifest.notes, *(warning for part in parts for warning in part.warnings)))
+        ),
     )

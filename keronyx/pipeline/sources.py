@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from keronyx.errors import UsageError
+from keronyx.errors import SourceError, UsageError
 from keronyx.export import convert, dims, finish, folder
 from keronyx.export.convert import Exported
 from keronyx.export.onnx import OPSET
 from keronyx.export.source import Source, hash_path, identify
 from keronyx.pipeline.progress import Progress, Silent
 from keronyx.zoo import names
+from keronyx.zoo import weights as zoo_weights
 
 EXPORTS = Path("exports")
 """Where exports go, and where `profile` without a source looks."""
@@ -19,7 +21,7 @@ EXPORTS = Path("exports")
 APPLICATION_SIZES = {"MobileNetV3Small": (224, 224), "MobileNetV3Large": (224, 224)}
 """Height and width of the keras.applications that leave them open: what they were trained on."""
 
-ZOO_BUILDER = "keronyx.zoo.networks:build"
+ZOO_BUILDER = "keronyx.zoo.networks:trained"
 
 
 def resolve(
@@ -33,7 +35,8 @@ def resolve(
 ) -> Source:
     """A zoo network's name, or anything `export.source.identify` recognises. Raises UsageError or SourceError.
 
-    A network's name wins over a file or folder called the same: that is named as `./unet`.
+    A network's name wins over a file or folder called the same: that is named as `./unet`. It has the trained weights
+    that come with it, or those of `weights`; where there are none, its note says so.
     """
     known = names.names()
     if text.partition(":")[0] not in known:
@@ -49,15 +52,34 @@ def resolve(
         raise UsageError("--substitute-layer is for .keras, .h5 and .json files")
     network = names.parse(text)
     height, width = image_size or (320, 400)
+    arguments: dict[str, Any] = {"name": text, "image_height": height, "image_width": width}
+    if weights and not Path(weights).is_file():
+        raise SourceError(f"{weights}: no such weights file")
+    shipped = zoo_weights.file_of(text)
+    read = shipped if weights is None else Path(weights).resolve()
+    if read.suffix == ".npz" and read != shipped:
+        arguments["weights"], weights = str(read), None
+    untrained = weights is None and not read.is_file()
     return Source(
         kind="callable",
         text=text,
         name=str(network),
         target=ZOO_BUILDER,
-        arguments={"name": text, "image_height": height, "image_width": width, "seed": 0},
+        arguments=arguments,
         weights=weights,
-        fingerprint=hash_path(Path(names.__file__).parent),
+        fingerprint=_zoo_fingerprint(read if weights is None else None),
+        note=f"{network} is untrained: its weights are random (seeded), no trained ones come with it"
+        if untrained
+        else "",
     )
+
+
+def _zoo_fingerprint(weights: Path | None) -> str:
+    """Stands for what a network of the zoo is: its code, and the file of weights that is read."""
+    files = sorted(Path(names.__file__).parent.glob("*.py"))
+    if weights is not None and weights.is_file():
+        files.append(weights)
+    return "".join(hash_path(file) for file in files)
 
 
 def exported_here(root: Path = EXPORTS) -> list[Path]:
