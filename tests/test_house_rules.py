@@ -154,6 +154,8 @@ def test_a_wheel_holds_keronyx_alone_and_all_of_it(tmp_path):
             shutil.copytree(here, tmp_path / source, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         elif here.exists():
             shutil.copy(here, tmp_path)
+    (tmp_path / "zoo/weights").mkdir(exist_ok=True)
+    (tmp_path / "zoo/weights/some-net.npz").touch()
     build = "from setuptools import setup; setup()"
     done = subprocess.run(
         [sys.executable, "-c", build, "-q", "build_py", "--build-lib", "built"],
@@ -167,4 +169,5 @@ def test_a_wheel_holds_keronyx_alone_and_all_of_it(tmp_path):
     held = {str(path.relative_to(built)) for path in built.rglob("*") if path.is_file()}
     expected = {f"{package_of(file).replace('.', '/')}/{file.name}" for file in FILES}
     templates = {f"keronyx/profiles/templates/{path.name}" for path in (ROOT / "profiles/templates").iterdir()}
-    assert templates and held >= expected | templates | {"keronyx/py.typed"}
+    weights = {f"keronyx/zoo/weights/{path.name}" for path in (tmp_path / "zoo/weights").iterdir()}
+    assert templates and held >= expected | templates | weights | {"keronyx/py.typed"}
