@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from keronyx.accuracy import Truth
+from keronyx.accuracy import SHAKEN, Truth
 from keronyx.errors import KeronyxError
 from keronyx.parity import Answers
 from keronyx.process import Child, Message, first_line, resident_mib, serve
@@ -78,6 +78,7 @@ class Oracle:
             [read(files) for files in said["moved"]],
             said["name"],
             said["yardstick"],
+            read(said["shaken"]),
         )
 
     def _ask(self, order: str, **arguments: Any) -> Message:
@@ -124,6 +125,7 @@ def answer(order: Message) -> Message:
     begun = time.perf_counter_ns()
     keras_files: list[list[str]] = []
     moved_files: list[list[list[str]]] = []
+    shaken_files: list[list[str]] = []
     sets = MOVED[0]
     for k in range(min(order["count"], len(stacks[0]))):
         inputs = [np.array(stack[k]) for stack in stacks]
@@ -136,11 +138,14 @@ def answer(order: Message) -> Message:
             sets = MOVED[1] if quick else MOVED[0]
             moved_files = [[] for _ in range(sets)]
         with recast(model, frozenset({"float64"}) if own_precision == "float64" else frozenset(), "float32"):
-            for number in range(sets):
+            for number in range(sets + 1):
+                shaking = number == sets
+                by, share = (SHAKEN * ULP[coarse], 1.0) if shaking else (ULP[coarse], ROUNDED)
                 random = np.random.default_rng([number, 7])
-                with moved(model.variables, ULP[coarse], random, ROUNDED):
-                    made = _State.call(*(jittered(array, ULP[coarse], random, ROUNDED) for array in inputs))
-                moved_files[number].append(_kept(made, folder, f"moved-{number}-{k}"))
+                with moved(model.variables, by, random, share):
+                    made = _State.call(*(jittered(array, by, random, share) for array in inputs))
+                files = _kept(made, folder, f"moved-{number}-{k}")
+                (shaken_files if shaking else moved_files[number]).append(files)
         taken = (time.perf_counter_ns() - before) / 1e9
         spent = (time.perf_counter_ns() - begun) / 1e9
         if k + 1 >= LEAST and spent + taken > SECONDS:
@@ -151,6 +156,7 @@ def answer(order: Message) -> Message:
     return {
         "keras": keras_files,
         "moved": moved_files,
+        "shaken": shaken_files,
         "oracle": oracle_files,
         "name": "float64 oracle" if oracle_files else f"{own} (no float64 oracle: {why})",
         "yardstick": yard,
