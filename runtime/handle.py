@@ -42,6 +42,14 @@ class Opened:
     harness_ns: int
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a worker answered to one call: one `.npy` per model output, and what the call took (no benchmark)."""
+
+    files: tuple[Path, ...]
+    milliseconds: float
+
+
 class Worker:
     """One row's process. Every method raises WorkerError (or a sub-class) when the process fails; it is dead then.
 
@@ -136,6 +144,36 @@ class Worker:
             tuple(files),
             parked["harness_ns"],
         )
+
+    def load(self) -> Placement:
+        """Load the model without inputs, calls or timing, for `answer` alone. Where its nodes are."""
+        self._child.wait_ready(self._timeout_s)
+        loaded = self._child.ask(
+            "load",
+            self._timeout_s,
+            self._memory_limit_mib,
+            runtime=self._runtime,
+            provider=self._request.provider,
+            request=asdict(self._request),
+        )
+        return _placement(loaded["placement"])
+
+    def answer(self, inputs: Sequence[Path], folder: Path) -> Answer:
+        """One call, after `open` or `load`.
+
+        Args:
+            inputs: one `.npy` per model input, of the input's shape with the batch.
+            folder: where the outputs are written; those of the call before are replaced.
+        """
+        answer = self._child.ask(
+            "answer",
+            self._timeout_s,
+            self._memory_limit_mib,
+            inputs=[str(path) for path in inputs],
+            folder=str(folder),
+            prefix=self.row.replace("/", "_"),
+        )
+        return Answer(tuple(Path(path) for path in answer["files"]), answer["milliseconds"])
 
     def turn(self, start: int, turn_ns: int) -> Turn:
         """One turn (see `take_turn`), over inputs from `start`."""

@@ -35,8 +35,6 @@ class _State:
 
 def open_session(order: Message) -> Message:
     """Import the library, load the artifact, compile, and make the first call; time each."""
-    runtime = _runtime(order["runtime"], order["provider"])
-    request = request_of(order["request"])
     stacks = [np.load(path, mmap_mode="r") for path in order["inputs"]]
     _State.rotation = order["rotation"] or len(stacks[0])
     if order["callers"] > 1:
@@ -44,19 +42,25 @@ def open_session(order: Message) -> Message:
     if order["provider"] != "cpu":
         _State.gpu = Gpu.open()
     _State.inputs = [[np.array(stack[i]) for stack in stacks] for i in range(len(stacks[0]))]
-    import_s = _seconds(runtime.import_library)
-    load_s = _seconds(lambda: setattr(_State, "session", runtime.open(request)))
-    compile_s = _seconds(_State.session.prepare)
-    first_call_s = _seconds(lambda: _State.session.run(_State.inputs[0]))
-    return {
-        "import_s": import_s,
-        "load_s": load_s,
-        "compile_s": compile_s,
-        "first_call_s": first_call_s,
-        "inputs": [asdict(spec) for spec in _State.session.inputs],
-        "outputs": [asdict(spec) for spec in _State.session.outputs],
-        "placement": asdict(_State.session.placement()),
-    }
+    opened = _open(order)
+    opened["first_call_s"] = _seconds(lambda: _State.session.run(_State.inputs[0]))
+    return {**opened, "placement": asdict(_State.session.placement())}
+
+
+def load_session(order: Message) -> Message:
+    """As `open_session`, for orders to `answer` alone: no inputs, no call."""
+    opened = _open(order)
+    return {**opened, "placement": asdict(_State.session.placement())}
+
+
+def answer(order: Message) -> Message:
+    """One call, not timed for any report. Inputs are one `.npy` each; every output becomes one in `folder`."""
+    inputs = [np.load(path, allow_pickle=False) for path in order["inputs"]]
+    before = time.perf_counter_ns()
+    outputs = _State.session.run(inputs)
+    milliseconds = (time.perf_counter_ns() - before) / 1e6
+    files = _saved(outputs, order["folder"], f"{order['prefix']}-answer")
+    return {"files": files, "milliseconds": milliseconds}
 
 
 def warm_up(order: Message) -> Message:
@@ -69,9 +73,7 @@ def warm_up(order: Message) -> Message:
         _State.witness.learn(call, outputs)
     files: list[str] = []
     if order["folder"]:
-        files = [os.path.join(order["folder"], f"{order['prefix']}-{call}-{k}.npy") for k in range(len(outputs))]
-        for path, array in zip(files, outputs, strict=True):
-            np.save(path, np.asarray(array), allow_pickle=False)
+        files = _saved(outputs, order["folder"], f"{order['prefix']}-{call}")
     return {"milliseconds": milliseconds, "files": files}
 
 
@@ -133,6 +135,30 @@ def profile(_: Message) -> Message:
     return asdict(placement)
 
 
+def _open(order: Message) -> Message:
+    """Import the library, load the artifact and compile; what each took, and the signature."""
+    runtime = _runtime(order["runtime"], order["provider"])
+    request = request_of(order["request"])
+    import_s = _seconds(runtime.import_library)
+    load_s = _seconds(lambda: setattr(_State, "session", runtime.open(request)))
+    compile_s = _seconds(_State.session.prepare)
+    return {
+        "import_s": import_s,
+        "load_s": load_s,
+        "compile_s": compile_s,
+        "inputs": [asdict(spec) for spec in _State.session.inputs],
+        "outputs": [asdict(spec) for spec in _State.session.outputs],
+    }
+
+
+def _saved(outputs: Sequence[Array], folder: str, prefix: str) -> list[str]:
+    """Outputs as files; their paths."""
+    files = [os.path.join(folder, f"{prefix}-{k}.npy") for k in range(len(outputs))]
+    for path, array in zip(files, outputs, strict=True):
+        np.save(path, np.asarray(array), allow_pickle=False)
+    return files
+
+
 def _runtime(name: str, provider: str) -> Runtime:
     """A runtime of RUNTIMES, or of one's own as `module:attribute`."""
     module, colon, attribute = name.partition(":")
@@ -152,6 +178,8 @@ if __name__ == "__main__":
     serve(
         {
             "open": open_session,
+            "load": load_session,
+            "answer": answer,
             "warm_up": warm_up,
             "park": park,
             "turn": turn,

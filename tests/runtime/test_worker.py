@@ -48,6 +48,33 @@ def test_a_worker_opens_warms_up_and_takes_turns(inputs, tmp_path):
     assert not Path(f"/proc/{one.pid}").exists()
 
 
+def test_a_worker_answers_what_is_streamed_to_it_without_warming_up(tmp_path):
+    one = worker("HONEST")
+    np.save(tmp_path / "x.npy", np.full((1, 2), 1.5, "float32"))
+    try:
+        assert one.load().assigned == {"cpu": 1}
+        first = one.answer([tmp_path / "x.npy"], tmp_path)
+        given = np.load(first.files[0])
+        assert given.tolist() == [(100 + 100 * np.sin(np.arange(3) + 1.5)).astype("int32").tolist()]
+        np.save(tmp_path / "x.npy", np.zeros((1, 2), "float32"))
+        again = one.answer([tmp_path / "x.npy"], tmp_path)
+        assert again.files == first.files and (np.load(again.files[0]) != given).any() and again.milliseconds > 0
+    finally:
+        one.close()
+
+
+def test_a_worker_that_is_open_for_turns_answers_too(inputs, tmp_path):
+    one = worker("HONEST")
+    np.save(tmp_path / "x.npy", np.ones((1, 2), "float32"))
+    try:
+        before = [np.load(files[0]) for files in one.open(inputs, 2, tmp_path, after(3)).files]
+        one.answer([tmp_path / "x.npy"], tmp_path)
+        assert one.turn(0, 1).wall_ns
+        assert all((np.load(tmp_path / f"row-{k}-0.npy") == kept).all() for k, kept in enumerate(before))
+    finally:
+        one.close()
+
+
 def test_a_crash_at_once_names_the_signal(inputs, tmp_path):
     with pytest.raises(WorkerError, match=r"^row crashed \(SIGSEGV\)"):
         worker("CRASHING_AT_ONCE").open(inputs, 1, tmp_path, after(4))
