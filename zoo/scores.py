@@ -64,7 +64,7 @@ def f_beta(counts: Array, beta: float, epsilon: float = 0.0) -> Array:
 
 def intersection_over_union(counts: Array) -> Array:
     """IoU of counts as for `f_beta`; 1 where neither truth nor answer has any."""
-    union = np.sum(counts, -1, dtype=np.float64)
+    union = np.asarray(counts, np.float64).sum(-1)
     return np.where(union == 0, 1.0, _share(counts[..., 0], union))
 
 

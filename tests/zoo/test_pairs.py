@@ -122,3 +122,73 @@ def test_a_file_that_went_away_is_said_so(tmp_path):
     (tmp_path / "label3" / "0.png").unlink()
     with pytest.raises(SourceError, match=r"0\.png went away"):
         data.pair(0, 8, 10)
+
+
+def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path):
+    written(tmp_path, "image", "label3", picture(), np.zeros((8, 10), np.uint8))
+    data = pairs.find([str(tmp_path)])
+    data.pair(0, 8, 10)
+    written(tmp_path, "image", "label3", picture(), np.ones((8, 10), np.uint8))
+    with pytest.raises(SourceError, match=r"0\.png has changed since it was listed"):
+        data.pair(0, 8, 10)
+
+
+def test_a_file_that_is_being_written_anew_is_said_to_have_changed(tmp_path):
+    written(tmp_path, "image", "label3", picture(), np.zeros((8, 10), np.uint8))
+    data = pairs.find([str(tmp_path)])
+    file = tmp_path / "image" / "0.png"
+    file.write_bytes(file.read_bytes()[:40])
+    with pytest.raises(SourceError, match="has changed"):
+        data.pair(0, 8, 10)
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    for kind in ("image", "label3"):
+        (tmp_path / kind).mkdir()
+    (tmp_path / "image" / "._0.png").write_bytes(b"no image, as macOS leaves them")
+    with pytest.raises(SourceError, match="holds no images"):
+        pairs.find([str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("layout", "label", "said"),
+    [
+        ("label3", np.full((8, 10), 3, np.uint8), "holds class 3; road, car, other labels have 0 to 2"),
+        ("label12", np.full((8, 10), 12, np.uint8), "holds class 12; CamVid labels have 0 to 11"),
+        ("label3", np.full((8, 10, 3), 128, np.uint8), "holds class 128"),
+        ("label3", np.zeros((8, 10), np.uint16), "more than 8 bits a channel"),
+        ("label3", np.zeros((8, 10), bool), "is no label image"),
+    ],
+)
+def test_labels_of_another_encoding_are_refused(tmp_path, layout, label, said):
+    written(tmp_path, "image", layout, picture(), label)
+    with pytest.raises(SourceError, match=said):
+        pairs.find([str(tmp_path)]).pair(0, 8, 10)
+
+
+def test_images_of_16_bits_are_refused_rather_than_clipped(tmp_path):
+    written(tmp_path, "image", "label3", np.full((8, 10), 4000, np.uint16), np.zeros((8, 10), np.uint8))
+    with pytest.raises(SourceError, match="more than 8 bits"):
+        pairs.find([str(tmp_path)]).pair(0, 8, 10)
+
+
+def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    written(tmp_path, "image", "label3", picture(), np.zeros((8, 10), np.uint8))
+    data = pairs.find([str(tmp_path)])
+    monkeypatch.setattr(pairs, "MAX_PIXELS", 79)
+    with pytest.raises(SourceError, match=r"0\.png is 10x8"):
+        data.pair(0, 8, 10)
+
+
+def test_an_image_cut_short_is_refused(tmp_path):
+    written(tmp_path, "image", "label3", picture(), np.zeros((8, 10), np.uint8))
+    file = tmp_path / "image" / "0.png"
+    file.write_bytes(file.read_bytes()[:-80])
+    with pytest.raises(SourceError, match=r"0\.png is no image that can be read"):
+        pairs.find([str(tmp_path)]).pair(0, 8, 10)
+
+
+def test_every_pair_has_a_name_for_messages(tmp_path):
+    written(tmp_path, "image", "label3", picture(), np.zeros((8, 10), np.uint8))
+    data = pairs.find(["scenes:2:5", str(tmp_path)])
+    assert [data.where(i) for i in (1, 2)] == ["scene 1 of scenes:2:5", str(tmp_path / "image" / "0.png")]
