@@ -38,10 +38,23 @@ def _linear(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
         cast = graph.make_node("Cast", [node.input[0]], attr={"to": made}, op_name_scope=name)
         graph.replace_input(node, node.input[0], cast.output[0], 0)
     Resize.version_11(graph, node)
+    resize = _in_scope(graph, graph.get_node_by_output(output).inputs[0], name)
     if sizes is not None:
-        resize = graph.get_node_by_output(output).inputs[0]
         scales = np.array([1, 1, *(_scale(*pair) for pair in sizes)], np.float32)
         graph.replace_input(resize, resize.input[2], graph.make_const(f"{name}_scales", scales).output[0], 2)
+
+
+def _in_scope(graph: Any, node: Any, name: str) -> Any:
+    """The same node under a name that says its layer, which tf2onnx's own does not."""
+    told = {
+        "attr": {key: node.get_attr_value(key) for key in node.attr},
+        "outputs": list(node.output),
+        "shapes": node.output_shapes,
+        "dtypes": node.output_dtypes,
+    }
+    operator, inputs = node.type, list(node.input)
+    graph.remove_node(node.name)
+    return graph.make_node(operator, inputs, op_name_scope=name, **told)
 
 
 def _nearest(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
