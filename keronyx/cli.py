@@ -9,6 +9,7 @@ import typer
 
 from keronyx.commands.compare import compare
 from keronyx.commands.doctor import doctor
+from keronyx.commands.evaluate import evaluate
 from keronyx.commands.export import export
 from keronyx.commands.parity import parity
 from keronyx.commands.profile import profile
@@ -42,7 +43,7 @@ def root(
         raise typer.Exit(Exit.DONE)
 
 
-for command in (doctor, export, profile, parity, report, compare, train):
+for command in (doctor, export, profile, parity, report, compare, train, evaluate):
     app.command(epilog=EPILOG)(command)
 
 

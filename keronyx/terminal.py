@@ -17,6 +17,7 @@ from keronyx.errors import KeronyxError, UnwritableError
 from keronyx.exit_codes import Exit
 
 if TYPE_CHECKING:
+    from keronyx.profiles.grid import Grid
     from keronyx.types import Report
 
 
@@ -169,6 +170,21 @@ def show(measured: Report) -> None:
         console.print(render.terminal(table.build(measured)))
     else:
         print(render.text(table.build(measured), 200), end="")
+
+
+def show_grid(table: Grid) -> None:
+    """A small table and its notes on stdout."""
+    from rich.console import Console
+
+    from keronyx.profiles import grid
+
+    console = Console()
+    if not console.is_terminal:
+        print(grid.text(table), end="")
+        return
+    console.print(grid.terminal(table))
+    for note in table.notes:
+        print(plain(note))
 
 
 def write(measured: Report, path: Path) -> None:

@@ -133,7 +133,7 @@ def test_every_command_and_option_has_help():
     from keronyx.cli import app
 
     commands = get_command(app).commands
-    assert set(commands) == {"compare", "doctor", "export", "profile", "report", "train"}
+    assert set(commands) == {"compare", "doctor", "evaluate", "export", "parity", "profile", "report", "train"}
     for command in commands.values():
         assert command.help and "Exit codes" in command.epilog
         assert all(getattr(parameter, "help", None) for parameter in command.params), command.name

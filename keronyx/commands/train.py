@@ -124,16 +124,5 @@ def _show(folder: Path, as_json: bool) -> None:
 
         print(dumps(training.told(folder), indent=2))
         return
-    from rich.console import Console
-
-    from keronyx.profiles import grid
-
-    report = training.report(folder)
-    console = Console()
-    if console.is_terminal:
-        console.print(grid.terminal(report))
-        for note in report.notes:
-            print(note)
-    else:
-        print(grid.text(report), end="")
+    terminal.show_grid(training.report(folder))
     print(f"run: {folder} (weights.npz, curves.svg, report.md, log.csv)")
