@@ -18,10 +18,11 @@ import numpy as np
 from keronyx.parity import Answers, difference, finite_problem, structure_problem
 from keronyx.types import Array, Gate, OutputDifference, Parity, TaskScore, TensorSpec, Verdict
 
-EXACT = 4.0
-"""Up to this ratio a row is as exact as Keras itself."""
+EXACT = 2.5
+"""Up to this ratio a row is as exact as Keras itself. The largest of 218 outputs of correct rows (tf-xla, ONNX Runtime,
+LiteRT, OpenVINO; 33 models of the families) was 1.8, an LSTM whose tanh ONNX Runtime approximates."""
 
-WRONG = 30.0
+WRONG = 10.0
 """From this ratio on a row is wrong; in between it is worse by that factor, which is said and passes."""
 
 QUANTILES = (0.5, 0.9, 0.99)

@@ -9,10 +9,15 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import pytest
 
-from keronyx.types import Missing
+from keronyx.accuracy import Truth
+from keronyx.types import Missing, Row
+
+if TYPE_CHECKING:
+    from keronyx.pipeline.opening import Bench
 
 HERE = Path(__file__).parent
 
@@ -85,7 +90,7 @@ class FakeByName:
 class Fakes:
     """Called with names in keronyx.runtime.fake, makes runs use these runtimes alone.
 
-    The answers of the reference come from the first of them, without TensorFlow.
+    What they are judged by are the answers of the first of them, without TensorFlow.
     """
 
     of = FakeByName
@@ -100,7 +105,22 @@ class Fakes:
         used = tuple(FakeByName(one) if isinstance(one, str) else one for one in runtimes)
         for module in (pipeline, sys.modules[live.__module__], sys.modules[resume.__module__]):
             self._monkeypatch.setattr(module, "RUNTIMES", used)
-        self._monkeypatch.setattr(answers, "find", lambda name, provider: used[0])
+        self._monkeypatch.setattr(answers, "truths", lambda *asked: _answers_of(used[0], *asked))
+
+
+def _answers_of(runtime: FakeByName, bench: Bench, count: int, precisions: tuple[str, ...]) -> dict[str, Truth]:
+    """A fake runtime's answers in the oracle's place."""
+    from keronyx.pipeline import answers
+
+    found = bench.artifact(runtime)
+    assert not isinstance(found, Row)
+    worker = bench.worker("oracle", runtime, found[0])
+    try:
+        given = answers.answers_of(bench.warm_up(worker))
+    finally:
+        worker.close()
+    truth = Truth(given.arrays, given, [], "a fake oracle", "the fake's own error").first(count)
+    return dict.fromkeys(precisions, truth)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A row's answers are judged by what the model's precision allows."""
+"""Rows are judged on the inputs they answered, by a yardstick of the precision they compute in."""
 
 from __future__ import annotations
 
@@ -9,38 +9,77 @@ from typing import Any
 import numpy as np
 import pytest
 
+from keronyx.accuracy import Fixed, Truth
+from keronyx.errors import KeronyxError
+from keronyx.parity import Answers
 from keronyx.pipeline import answers
 from keronyx.types import ModelSpec, TensorSpec, Verdict
 
 SPEC = ModelSpec("m", "m", (), (TensorSpec("y", (1, 50), "float32"),), 0, "")
+EXACT = [np.random.default_rng(i).normal(size=(1, 50)) for i in range(4)]
+ROUNDING = {"float32": 1e-7, "tf32": 1e-3}
+
+
+def _off(by: float, seed: int) -> list[list[Any]]:
+    random = np.random.default_rng(seed)
+    return [[(x * (1 + random.normal(0, by, x.shape))).astype("float32")] for x in EXACT]
 
 
 def _opened(folder: Path, name: str, arrays: list[Any]) -> Any:
     files = []
-    for i, array in enumerate(arrays):
+    for i, (array,) in enumerate(arrays):
         path = folder / f"{name}-{i}.npy"
         np.save(path, array)
         files.append([str(path)])
     return SimpleNamespace(outputs=SPEC.outputs, files=files)
 
 
-@pytest.mark.parametrize(
-    ("precision", "verdict"),
-    [("float64", Verdict.FAIL), ("float32", Verdict.FAIL), ("float16", Verdict.PASS), ("bfloat16", Verdict.PASS)],
-)
-def test_the_models_precision_decides_how_far_a_row_may_be_from_keras(
-    precision: str, verdict: Verdict, tmp_path: Path
-) -> None:
-    manifest = SimpleNamespace(spec=SPEC, precision=precision, artifact=lambda kind: kind == "keras" or None)
-    bench: Any = SimpleNamespace(
-        exported=SimpleNamespace(manifest=manifest), blank=lambda runtime: SimpleNamespace(id=runtime.name)
-    )
-    random = np.random.default_rng(0)
-    right = [random.normal(size=(1, 50)).astype("float32") for _ in range(2)]
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the oracle is asked for; it answers with truths of each precision."""
+    seen: list[Any] = []
+
+    def truths(bench: Any, count: int, precisions: tuple[str, ...]) -> dict[str, Truth]:
+        seen.append((count, precisions))
+        keras = Answers(SPEC.outputs, _off(1e-7, 1)[:3])  # a slow model: three inputs were enough
+        found = {}
+        for precision in precisions:
+            moved = [_off(ROUNDING[precision], seed)[:3] for seed in (2, 3)]
+            found[precision] = Truth([[x] for x in EXACT[:3]], keras, moved, "oracle", precision)
+        return found
+
+    monkeypatch.setattr(answers, "truths", truths)
+    return seen
+
+
+BENCH: Any = SimpleNamespace(exported=SimpleNamespace(manifest=SimpleNamespace(spec=SPEC)))
+
+
+def test_rows_on_a_gpu_are_judged_by_tf32_rounding_and_others_by_float32(asked: list[Any], tmp_path: Path) -> None:
     opened = {
-        "tf-eager": _opened(tmp_path, "eager", right),
-        "ort": _opened(tmp_path, "ort", [array * np.float32(1.003) for array in right]),  # more than float32 rounds
+        "ort/cuda/fp32/b1": _opened(tmp_path, "cuda", _off(1e-3, 5)),
+        "ort/cpu/fp32/b1": _opened(tmp_path, "cpu", _off(1e-7, 6)),
+        "litert/cpu/fp32/b1": _opened(tmp_path, "coarse", _off(1e-3, 7)),
     }
-    found = answers.check(bench, opened)
-    assert found["ort"].verdict is verdict
-    assert found["ort"].reference == f"Keras {precision} (eager)"
+    found = answers.check(BENCH, opened)
+    assert [found[row].verdict for row in opened] == [Verdict.PASS, Verdict.PASS, Verdict.FAIL]
+    assert [found[row].yardstick for row in opened] == ["tf32", "float32", "float32"]
+    assert asked == [(4, ("tf32", "float32"))] and list(found) == list(opened)
+
+
+def test_a_slow_row_is_judged_on_the_inputs_it_answered(asked: list[Any], tmp_path: Path) -> None:
+    opened = {"a/cpu/fp32/b1": _opened(tmp_path, "a", _off(1e-7, 5)[:2]), "b/cpu/fp32/b1": _opened(tmp_path, "b", [])}
+    found = answers.check(BENCH, {"a/cpu/fp32/b1": opened["a/cpu/fp32/b1"]})
+    assert found["a/cpu/fp32/b1"].inputs == 2 and found["a/cpu/fp32/b1"].verdict is Verdict.PASS
+
+
+def test_the_users_own_tolerances_stand_in_for_the_yardstick(asked: list[Any], tmp_path: Path) -> None:
+    opened = {"a/cpu/fp32/b1": _opened(tmp_path, "a", _off(1e-3, 5))}
+    assert answers.check(BENCH, opened, fixed=Fixed(0.1, 0))["a/cpu/fp32/b1"].verdict is Verdict.PASS
+    assert answers.check(BENCH, opened)["a/cpu/fp32/b1"].verdict is Verdict.FAIL
+
+
+def test_no_oracle_is_started_where_none_may_be(asked: list[Any]) -> None:
+    with pytest.raises(KeronyxError, match="interrupted"):
+        answers.check(BENCH, {}, may_start=False)
+    assert not asked

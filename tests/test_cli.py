@@ -277,10 +277,9 @@ def report():
 
 @pytest.mark.slow
 def test_wrong_answers_exit_with_4(segmenter_copy, run, monkeypatch):
-    from keronyx import parity
+    from keronyx import accuracy
 
-    impossible = parity.Tolerance(typical=-1.0)  # nothing can be as good as that
-    monkeypatch.setattr(parity, "TOLERANCES", dict.fromkeys(parity.TOLERANCES, impossible))
+    monkeypatch.setattr(accuracy, "WRONG", -1.0)  # nothing can be as good as that
     code, out, _ = run("profile", segmenter_copy, *QUICK)
     assert code == Exit.PARITY and "FAIL tensor" in out and "fastest" not in out
 
