@@ -11,7 +11,7 @@ from keronyx import accuracy
 from keronyx.errors import ReportError
 from keronyx.profiles import notes, store, wording
 from keronyx.profiles.grid import Grid
-from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Certificate, Row, Verdict
+from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Certificate, Row, TaskScore, Verdict
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -82,21 +82,20 @@ def grid(certificate: Certificate) -> Grid:
 
 
 def scores(certificate: Certificate) -> Grid:
-    """Every score of every row beside Keras', with its paired interval; no rows where none was taken."""
-    lines = [
-        (
-            wording.label(row),
-            wording.clean(score.name),
-            f"{score.value:.4f}",
-            f"{score.reference:.4f}",
-            f"{score.value - score.reference:+.5f} [{score.low:+.5f}, {score.high:+.5f}]",
-            str(score.images),
-        )
-        for row in certificate.rows
-        if row.parity is not None
-        for score in row.parity.task
-    ]
-    return Grid(("row", "score", "value", "Keras", "difference [95 %]", "images"), tuple(lines))
+    """Keras' own scores, and what every row differs from them; empty where none was taken. Intervals are in the JSON."""
+    scored = [(row, row.parity.task) for row in certificate.rows if row.parity is not None and row.parity.task]
+    if not scored:
+        return Grid((), ())
+    first = scored[0][1]
+    lines = [("Keras", *(f"{score.reference:.4f}" for score in first))]
+    lines += [(wording.label(row), *(_change(score) for score in task)) for row, task in scored]
+    notes = (f"differences to Keras in units of 1e-4, over {first[0].images} items; intervals are in the JSON",)
+    return Grid(("score", *(wording.clean(score.name) for score in first)), tuple(lines), notes)
+
+
+def _change(score: TaskScore) -> str:
+    """`-0.12`: the difference to Keras in units of 1e-4."""
+    return f"{1e4 * (score.value - score.reference):+.2f}"
 
 
 def verdict(certificate: Certificate) -> Verdict:

@@ -35,6 +35,23 @@ def parity(
     batch: Annotated[int, typer.Option(min=1, help="Batch size.")] = 1,
     threads: Annotated[int, typer.Option(min=0, help="Threads of every runtime; 0 for all usable cores.")] = 0,
     inputs: Annotated[int, typer.Option(min=2, max=64, help="Inputs whose answers are compared.")] = 4,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DIR|scenes:N|FILE.npz",
+            help="Labelled data to score every row on beside Keras; its images are the inputs, too. Repeatable.",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:CALLABLE",
+            help="metric(outputs, label) -> float, higher is better; road scenes' own scores without it.",
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(min=0.0, help="What a score may lose against Keras before the row fails.")
+    ] = 0.002,
     atol: Annotated[
         float | None, typer.Option(min=0.0, help="Absolute tolerance in place of Keras' own error.")
     ] = None,
@@ -67,9 +84,12 @@ def parity(
     with terminal.errors(debug):
         from keronyx import pipeline
         from keronyx.accuracy import Fixed
+        from keronyx.pipeline import tasks
 
         if output is not None:
             _check_target(output, force)
+        if metric is not None and not data:
+            raise UsageError("--metric needs labelled data", "name them with --data")
         size = options.size(image_size)
         fixed = None if atol is None and rtol is None else Fixed(_finite(atol), _finite(rtol))
         asked = pipeline.ParityOptions(
@@ -79,6 +99,8 @@ def parity(
             threads=threads,
             inputs=inputs,
             seed=seed,
+            task=tasks.find(data, metric) if data else None,
+            max_drop=_finite(max_drop),
             fixed=fixed,
             timeout_s=options.duration(timeout, "--timeout"),
             memory_limit_mib=memory_limit,
@@ -106,7 +128,7 @@ def _finite(value: float | None) -> float:
     from math import isfinite
 
     if value is not None and not isfinite(value):
-        raise UsageError(f"{value} is no tolerance", "a number from 0 on, such as --rtol 1e-3")
+        raise UsageError(f"{value} is no tolerance", "a finite number, such as 1e-3")
     return value or 0.0
 
 

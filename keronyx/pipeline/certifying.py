@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import keronyx
 from keronyx import accuracy
@@ -20,13 +19,11 @@ from keronyx.pipeline.asked import ProfileOptions, Setting
 from keronyx.pipeline.placing import judge_placement
 from keronyx.pipeline.progress import Progress
 from keronyx.pipeline.reporting import Prepare, artifact_kinds
+from keronyx.pipeline.tasks import Collected, Task
 from keronyx.profiles import environment, plan
 from keronyx.runtime import RUNTIMES, find
 from keronyx.runtime.handle import Opened, Worker
 from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Certificate, Row, Runtime
-
-if TYPE_CHECKING:
-    from keronyx.pipeline.tasks import Collected, Task
 
 MAX_DROP = 0.002
 """What a score may lose against Keras."""
@@ -80,12 +77,12 @@ def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Cer
         except KeronyxError as error:
             warnings.append(f"no row could be checked: the oracle failed ({error.message})")
             found = {}
+        reference = run.reference() if options.task is not None and found else None
         digest = hashlib.sha256()
         for file in bench.files:
             digest.update(file.read_bytes())
     checked = [replace(row, parity=found.get(row.id)) for row in rows.values()]
-    if options.task is not None and found:
-        reference = run.reference()
+    if reference is not None:
         checked = [_with_task(row, run.collected.get(row.id), reference, options) for row in checked]
     packages = [*(tool for tool in folder.TOOLS if tool != "keronyx"), *(runtime.package for runtime in runtimes)]
     return Certificate(
@@ -142,13 +139,17 @@ class _Run:
         return row
 
     def reference(self) -> Collected:
-        """What Keras itself scores, as `predict` would run it: the graph row's figures, or those of one opened now."""
+        """What Keras itself scores, as `predict` would run it: the graph row's figures, or those of one opened now.
+
+        Raises:
+            KeronyxError: it cannot be scored.
+        """
         runtime = find("tf-graph", "cpu")
         row = self.bench.blank(runtime)
         if row.id not in self.collected:
-            self.row(runtime)
+            row = self.row(runtime)
         if row.id not in self.collected:
-            raise KeronyxError("Keras itself could not be scored", "look at the tf-graph row with --runtimes tf-graph")
+            raise KeronyxError(f"Keras itself could not be scored: {row.reason}", row.remedy)
         return self.collected[row.id]
 
     def _ask(self, worker: Worker) -> Opened:
