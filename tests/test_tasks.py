@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from keronyx.cli import app
-from keronyx.errors import DataError, SourceError, UsageError
+from keronyx.errors import DataError, SourceError, UsageError, WorkerError
 from keronyx.pipeline import Silent, labelled, tasks
 from keronyx.pipeline.tasks import Collected, Metric, Task
 from keronyx.runtime.handle import Answer
@@ -263,6 +263,29 @@ def test_a_model_is_evaluated_on_further_runtimes_and_written(segmenter_copy, tm
     assert (tmp_path / "out.csv").read_text().startswith("score,Keras (tf-graph/cpu),ort/cpu,")
     again = keronyx(*line, "-o", "out.csv")
     assert again.exit_code == 1 and "out.csv exists" in again.stderr
+
+
+def test_a_runtime_that_fails_or_is_missing_is_a_row_that_says_so(segmenter_export, fakes, monkeypatch):
+    from keronyx import pipeline
+    from keronyx.pipeline import evaluating
+    from keronyx.types import Missing
+
+    keras, crashing = fakes.of("HONEST"), fakes.of("CRASHING_AT_ONCE")
+    lacking = fakes.of("HONEST", "cuda", Missing("no GPU", "buy one"))
+    monkeypatch.setattr(evaluating, "RUNTIMES", (keras, crashing, lacking))
+    monkeypatch.setattr(evaluating, "find", lambda name, provider: keras)
+    options = evaluating.EvaluateOptions(runtimes=(keras.name, crashing.name), providers=("cpu", "cuda"), threads=1)
+    prepare = pipeline.preparation(segmenter_export, None, Silent())
+    found = evaluating.evaluate(prepare, tasks.find(["scenes:4"]), options, Silent())
+    assert [row.status for row in found.rows] == ["OK", "FAILED", "UNAVAILABLE"]
+    assert "SIGSEGV" in found.rows[1].reason and found.rows[1].scores is None
+    said = "\n".join(evaluating.grid(found).notes)
+    assert "CRASHING_AT_ONCE/cpu: FAILED" in said and "UNAVAILABLE, no GPU (buy one)" in said
+    assert json.loads(json.dumps(evaluating.as_json(found), allow_nan=False))["rows"][1]["scores"] is None
+
+    monkeypatch.setattr(evaluating, "find", lambda name, provider: crashing)
+    with pytest.raises(WorkerError, match="SIGSEGV"):
+        evaluating.evaluate(prepare, tasks.find(["scenes:4"]), options, Silent())
 
 
 @pytest.mark.slow

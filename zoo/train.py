@@ -85,10 +85,13 @@ def _cycle(asked: Asked, folder: Path, number: int, learning: Any, checking: Any
     for one in (model, whole):
         _compile(one, cycle.learning_rate, asked.cross_entropy)
     done = runs.of_cycle(folder, number)
-    if len(done) < cycle.epochs and runs.without_gain(done) < asked.patience:
+    unfinished = len(done) < cycle.epochs and runs.without_gain(done) < asked.patience
+    if unfinished:
         _fit(asked, folder, number, model, whole, learning, checking, told)
     shutil.rmtree(folder / runs.BACKUP, ignore_errors=True)  # the next cycle must not go on from it
     whole.load_weights(str(folder / runs.BEST))
+    if not unfinished:
+        whole.evaluate(checking, verbose=0)  # traced before it is timed
     made = runs.of_cycle(folder, number)
     return {
         "cycle": number,
@@ -158,7 +161,6 @@ def _compile(model: Any, learning_rate: float, cross_entropy: float) -> None:
 
 def _validated(model: Any, checking: Any) -> dict[str, float]:
     """Milliseconds an image, loss and scores."""
-    model.evaluate(checking, verbose=0)  # traced, and the files read once
     start = time.perf_counter_ns()
     found = model.evaluate(checking, verbose=0, return_dict=True)
     taken = (time.perf_counter_ns() - start) / 1e6
