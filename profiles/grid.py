@@ -44,9 +44,9 @@ def terminal(grid: Grid) -> rich.table.Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE, pad_edge=False)
+    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
     for place, column in enumerate(grid.columns):
-        table.add_column(Text(column), justify="right" if grid.right(place) else "left")
+        table.add_column(Text(column, overflow="fold"), justify="right" if grid.right(place) else "left")
     for row in grid.rows:
         table.add_row(*map(Text, row))
     return table

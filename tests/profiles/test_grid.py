@@ -39,6 +39,13 @@ def test_no_text_is_read_as_markup():
     assert '[red]a,"b"' in out.getvalue()
 
 
+def test_no_figure_is_cut_on_a_narrow_terminal():
+    out = io.StringIO()
+    wide = Grid(("a long header of words",) * 6, (("0.123456",) * 6,))
+    Console(file=out, width=64).print(grid.terminal(wide))
+    assert out.getvalue().count("0.123456") == 6
+
+
 def test_a_suffix_names_the_format():
     assert grid.by_suffix(Path("a.md"))(TABLE) == grid.markdown(TABLE)
     with pytest.raises(UsageError, match=r"'\.doc'"):

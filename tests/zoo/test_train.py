@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -163,3 +165,13 @@ def test_patches_train_a_network_that_is_validated_on_whole_images(tmp_path):
     with np.load(tmp_path / runs.WEIGHTS) as stored:
         card = json.loads(str(stored["card.json"]))
     assert card["image_size"] == [32, 48] and card["scores"]["lyft_f"] == rows[-1]["lyft_f"]
+
+
+def test_threads_are_tensorflows_and_come_too_late_once_it_has_computed():
+    code = (
+        "from keronyx.zoo.train import _use_threads\nfrom keronyx.errors import UsageError\nimport tensorflow as tf\n"
+        "_use_threads(1)\nassert tf.config.threading.get_intra_op_parallelism_threads() == 1\ntf.ones(1) + 1\n"
+        "try:\n    _use_threads(2)\nexcept UsageError as error:\n    print(error.message)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "before TensorFlow has computed anything" in done.stdout, done.stderr[-500:]
