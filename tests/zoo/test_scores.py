@@ -156,6 +156,22 @@ def test_a_paired_interval_is_that_of_resampled_images():
         assert one.value == mine.figures()[name] and one.reference == reference.figures()[name]
 
 
+def test_the_interval_of_soft_f_is_that_of_resampled_batches():
+    mine, reference = collected(1, 12, worse=0.3), collected(1, 12)
+    one = next(one for one in paired(mine, reference, seed=5, resamples=300) if one.name == "soft F car")
+    by_batch = np.array(
+        [
+            Scores(mine.frames[start : start + 2]).soft_score().car
+            - Scores(reference.frames[start : start + 2]).soft_score().car
+            for start in range(0, 12, 2)
+        ]
+    )
+    rng = np.random.default_rng(5)
+    drawn = [by_batch.repeat(rng.multinomial(6, np.full(6, 1 / 6))).mean() for _ in range(300)]
+    assert (one.low, one.high) == pytest.approx(tuple(np.quantile(drawn, (0.025, 0.975))), abs=1e-12)
+    assert one.images == 12 and one.value - one.reference == pytest.approx(by_batch.mean(), abs=1e-12)
+
+
 def test_a_worse_model_is_found_out_and_draws_are_the_same_every_time():
     found = paired(collected(2, 40, worse=2.0), collected(2, 40))
     assert found == paired(collected(2, 40, worse=2.0), collected(2, 40))
