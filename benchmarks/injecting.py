@@ -87,6 +87,23 @@ def nearest_made_linear(model: Any, rng: np.random.Generator) -> Faulty | None:
     return _with_node(model, rng, places, change)
 
 
+def nearest_shifted(model: Any, rng: np.random.Generator) -> Faulty | None:
+    """Nearest-neighbour upsampling that takes the pixel before, where half-pixel centres are rounded down."""
+
+    def places(node: Any) -> bool:
+        return node.op_type == "Resize" and any(a.name == "mode" and a.s == b"nearest" for a in node.attribute)
+
+    def change(node: Any) -> None:
+        wanted = {"coordinate_transformation_mode": b"half_pixel", "nearest_mode": b"floor"}
+        for attribute in [a for a in node.attribute if a.name in wanted]:
+            node.attribute.remove(attribute)
+        for name, value in wanted.items():
+            attribute = node.attribute.add()
+            attribute.name, attribute.s, attribute.type = name, value, attribute.STRING
+
+    return _with_node(model, rng, places, change)
+
+
 def relu_dropped(model: Any, rng: np.random.Generator) -> Faulty | None:
     """A ReLU that is not there."""
     changed = _copy(model)

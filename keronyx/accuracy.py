@@ -103,6 +103,7 @@ def judge(
     expected: tuple[TensorSpec, ...],
     precision: str = "float32",
     fixed: Fixed | None = None,
+    every: bool = False,
 ) -> Parity:
     """Pass the gates in order; a failed gate leaves the later ones not run.
 
@@ -111,13 +112,15 @@ def judge(
         expected: the model's outputs, which names, order, shapes and dtypes must equal.
         precision: what the row computes in: a key of COARSEST.
         fixed: tolerances in place of the yardstick.
+        every: whether the gates after a failed one run, too, to see what each finds by itself; nothing can be compared
+            where the structure is another.
     """
     gates: list[Gate] = []
     outputs: tuple[OutputDifference, ...] = ()
 
     def passed(name: str, problem: str | None, otherwise: str) -> bool:
         gates.append(Gate(name, Verdict.FAIL if problem else Verdict.PASS, problem or otherwise))
-        return problem is None
+        return problem is None or (every and name != "structure")
 
     if passed("structure", structure_problem(answers, truth.keras, expected), "outputs as the model has them"):
         problem = finite_problem(answers, truth.keras, expected)
