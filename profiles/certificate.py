@@ -82,7 +82,7 @@ def grid(certificate: Certificate) -> Grid:
 
 
 def scores(certificate: Certificate) -> Grid:
-    """Keras' own scores, and what every row differs from them; empty where none was taken. Intervals are in the JSON."""
+    """Keras' own scores, and what every row differs from them; empty where none was taken."""
     scored = [(row, row.parity.task) for row in certificate.rows if row.parity is not None and row.parity.task]
     if not scored:
         return Grid((), ())

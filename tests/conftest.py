@@ -100,10 +100,10 @@ class Fakes:
 
     def __call__(self, *runtimes: str | FakeByName) -> None:
         from keronyx import pipeline
-        from keronyx.pipeline import answers, live, resume
+        from keronyx.pipeline import answers, certifying, live, resume
 
         used = tuple(FakeByName(one) if isinstance(one, str) else one for one in runtimes)
-        for module in (pipeline, sys.modules[live.__module__], sys.modules[resume.__module__]):
+        for module in (pipeline, certifying, sys.modules[live.__module__], sys.modules[resume.__module__]):
             self._monkeypatch.setattr(module, "RUNTIMES", used)
         self._monkeypatch.setattr(answers, "truths", lambda *asked: _answers_of(used[0], *asked))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import keronyx
 from keronyx import accuracy
 from keronyx.accuracy import Fixed
-from keronyx.errors import KeronyxError, UsageError
+from keronyx.errors import DataError, KeronyxError, SourceError, UsageError
 from keronyx.export import folder
 from keronyx.export.convert import Exported
 from keronyx.pipeline import answers, opening
@@ -54,8 +54,8 @@ def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Cer
     """Check every row that can run here, one process after the other.
 
     Raises:
-        KeronyxError: the source cannot be loaded, the data do not fit, the options contradict each other. What befalls
-            a single row is in the certificate instead.
+        KeronyxError: the source cannot be loaded, the data cannot be read or do not fit, the metric failed, the options
+            contradict each other. What befalls a single row is in the certificate instead.
     """
     started = time.perf_counter_ns()
     runtimes = plan.choose(RUNTIMES, options.providers, options.runtimes)
@@ -100,7 +100,7 @@ def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Cer
         data=options.task.data_name if options.task else "",
         metric=options.task.metric_name if options.task else "",
         wall_s=round((time.perf_counter_ns() - started) / 1e9, 3),
-        warnings=(*warnings, *run.warnings),
+        warnings=(*exported.manifest.notes, *warnings),
     )
 
 
@@ -111,7 +111,6 @@ class _Run:
         self.bench, self.options, self.progress = bench, options, progress
         self.opened: dict[str, Opened] = {}
         self.collected: dict[str, Collected] = {}
-        self.warnings: list[str] = []
 
     def row(self, runtime: Runtime) -> Row:
         """One row without its parity: opened, asked, scored, closed."""
@@ -132,6 +131,8 @@ class _Run:
             if row.status in TIMED:
                 self.opened[row.id] = opened
                 self._score(worker, row.id)
+        except (DataError, SourceError):  # the data or the metric are at fault, whatever the row
+            raise
         except KeronyxError as error:
             return opening.failed(row, error)
         finally:

@@ -276,10 +276,18 @@ def score(difference: float, width: float, name: str = "official F") -> TaskScor
 )
 def test_the_task_gate_decides_by_the_whole_interval(found: TaskScore, verdict: Verdict) -> None:
     network = Network()
-    parity = with_task(of(network), [score(0, 0), found], 0.002, decides=False)
+    parity = with_task(of(network), [found], 0.002, decides=False)
     assert parity.gates[-1].name == "task" and parity.gates[-1].verdict is verdict
     assert parity.verdict is (Verdict.FAIL if verdict is Verdict.FAIL else Verdict.PASS)
-    assert parity.task[1] == found
+    assert parity.task[0] == found
+
+
+def test_the_worst_score_decides_and_one_without_an_interval_does_not() -> None:
+    parity = of(Network())
+    unknown, fallen = score(-0.5, float("nan"), "soft F"), score(-0.01, 0.001, "IoU")
+    assert with_task(parity, [score(0, 0), unknown], 0.002, decides=False).gates[-1].verdict is Verdict.PASS
+    gate = with_task(parity, [score(0, 0), unknown, fallen], 0.002, decides=False).gates[-1]
+    assert gate.verdict is Verdict.FAIL and gate.detail.startswith("IoU -0.0100")
 
 
 def test_a_coarse_precision_is_decided_by_the_task_and_a_fine_one_is_not() -> None:

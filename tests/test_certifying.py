@@ -1,0 +1,125 @@
+"""`keronyx parity`: every row is asked, judged and told of, whatever becomes of it; bad input gets one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from keronyx.cli import app
+from keronyx.errors import DataError, UsageError
+from keronyx.exit_codes import Exit
+from keronyx.pipeline import ParityOptions, Silent, certify, preparation
+from keronyx.profiles import certificate
+from keronyx.types import Missing, Status, Verdict
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A command in a fresh folder: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def invoke(*arguments):
+        done = CliRunner().invoke(app, ["parity", *map(str, arguments)])
+        return done.exit_code, done.stdout, done.stderr
+
+    return invoke
+
+
+def of(export, **terms):
+    exported = preparation(export, None, Silent())(1, ("keras",))
+    return certify(lambda *_: exported, ParityOptions(timeout_s=60, threads=1, **terms), Silent())
+
+
+def test_every_row_is_told_of_whatever_becomes_of_it(fakes, segmenter_export):
+    fakes("HONEST", "CRASHING", "STALE", fakes.of("HONEST", "cuda", Missing("no GPU", "buy one")))
+    found = of(segmenter_export, providers=("cpu", "cuda"), inputs=24)
+    honest, crashing, stale, absent = found.rows
+    assert honest.status is Status.OK and honest.parity.verdict is Verdict.PASS and honest.parity.inputs == 24
+    assert crashing.status is Status.FAILED and crashing.parity is None and "crashed" in crashing.reason
+    assert stale.parity is not None
+    assert absent.status is Status.UNAVAILABLE and (absent.reason, absent.remedy) == ("no GPU", "buy one")
+    assert len(found.inputs_sha256) == 64 and found.artifacts[0].sha256 and found.limits["max_drop"] == 0.002
+    assert not honest.samples.wall_ns
+
+
+def test_the_same_seed_gives_the_same_inputs_and_another_seed_others(fakes, segmenter_export):
+    fakes("HONEST")
+    first, again, other = (of(segmenter_export, inputs=2, seed=seed).inputs_sha256 for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_one_input_alone_is_refused(fakes, segmenter_export):
+    fakes("HONEST")
+    with pytest.raises(UsageError, match="one input alone"):
+        of(segmenter_export, inputs=1)
+
+
+def test_a_real_model_passes_on_real_runtimes_and_is_scored_on_labelled_data(segmenter_copy, run, tmp_path):
+    code, out, _ = run(
+        segmenter_copy, "--runtimes", "tf-graph,ort", "--data", "scenes:6", "-q", "-o", tmp_path / "made" / "c.json"
+    )
+    assert code == Exit.DONE, out
+    found = certificate.load(tmp_path / "made" / "c.json")
+    assert found.data == "scenes:6" and "float64 oracle" in out
+    for row in found.rows:
+        assert row.parity.verdict is Verdict.PASS and row.parity.ratio < 2.5
+        gates = {gate.name: gate.verdict for gate in row.parity.gates}
+        assert gates["task"] is Verdict.PASS
+        assert {score.name for score in row.parity.task} >= {"soft F", "official F", "IoU"}
+    graph = found.rows[0].parity.task
+    assert all(score.value == score.reference for score in graph)
+
+
+def test_a_file_that_was_tampered_with_fails_with_exit_code_4(segmenter_copy, run):
+    import onnx
+
+    path = segmenter_copy / "model.onnx"
+    model = onnx.load(path)
+    kernel = max(model.graph.initializer, key=lambda tensor: len(tensor.dims) * 1000 + len(tensor.raw_data))
+    values = onnx.numpy_helper.to_array(kernel).copy()
+    values[0] *= 1.02
+    kernel.CopyFrom(onnx.numpy_helper.from_array(values, kernel.name))
+    onnx.save(model, path)
+    code, out, _ = run(segmenter_copy, "--runtimes", "ort", "-q", "--json")
+    found = json.loads(out)
+    assert code == Exit.PARITY and found["rows"][0]["parity"]["verdict"] == "fail"
+    code, out, _ = run(segmenter_copy, "--runtimes", "ort", "-q", "--atol", "10")
+    assert code == Exit.DONE and "the given tolerances" in out
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        (["--metric", "os:getcwd"], 2, "--metric needs labelled data"),
+        (["--data", "nowhere"], 2, "nowhere is no folder"),
+        (["--data", "scenes:2", "--metric", "no_such_module:f"], 1, "no_such_module"),
+        (["--rtol", "inf"], 2, "is no tolerance"),
+        (["--max-drop", "inf", "--data", "scenes:2"], 2, "is no tolerance"),
+        (["--runtimes", "caffe"], 2, "caffe"),
+        (["-o", "c.html"], 2, "no format has the suffix"),
+        (["-o", "."], 2, ""),
+    ],
+)
+def test_bad_input_gets_one_clear_line(line, code, said, segmenter_export, run):
+    made, _, err = run(segmenter_export, *line)
+    assert made == code and said in err and "Traceback" not in err and len(err.splitlines()) <= 2, err
+
+
+def test_an_existing_certificate_is_not_replaced_without_force(segmenter_export, run, tmp_path):
+    (tmp_path / "c.json").write_text("mine")
+    code, _, err = run(segmenter_export, "-o", "c.json")
+    assert code == 1 and "exists" in err and (tmp_path / "c.json").read_text() == "mine"
+
+
+def test_a_metric_that_raises_ends_the_run_and_says_where(segmenter_export, fakes, tmp_path, monkeypatch):
+    from keronyx.pipeline import tasks
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "their_metric.py").write_text("def score(outputs, label):\n    raise KeyError('no such class')\n")
+    fakes("HONEST")
+    with pytest.raises(DataError, match="their_metric:score failed on scene 0"):
+        of(segmenter_export, task=tasks.find(["scenes:3"], "their_metric:score"))
