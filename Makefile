@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: profile test lint bench bench-measuring bench-export coverage docs clean
+.PHONY: profile test lint bench bench-measuring bench-export bench-parity coverage docs clean
 .DELETE_ON_ERROR:
 
 profile: $(VENV)/.ready
@@ -31,6 +31,9 @@ coverage: $(VENV)/.ready-dev
 bench-export: $(VENV)/.ready-bench
 	$(BIN)/python -m benchmarks.coverage > /dev/null || true
 	$(BIN)/python -m benchmarks.export_speed
+
+bench-parity: $(VENV)/.ready-dev
+	$(BIN)/python -m benchmarks.faults
 
 docs: $(VENV)/.ready-dev
 	$(BIN)/python docs/generate.py

@@ -17,9 +17,8 @@ def commit() -> str:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
-    changed = git(
-        "status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/coverage.md", ":!docs/export-bench.md"
-    )
+    pages = [f":!docs/{name}.md" for name in ("coverage", "export-bench", "parity")]  # what the benches themselves write
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *pages)
     return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 

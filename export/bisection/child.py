@@ -72,9 +72,7 @@ def _bisected(path: Path, own: Any, exact: Any, arrays: Sequence[Array]) -> Mess
     oracle = Oracle(*programs, arrays)
     walk = Walk(graph, oracle, Candidates(programs[0], graph))
     walk.run(inputs)
-    of_optimizers = None
-    if not any(one.confirmed for one in walk.departures):
-        of_optimizers = spoiled(path, graph, inputs, _noise(graph, own, exact, arrays))
+    of_optimizers = spoiled(path, graph, inputs, _noise(graph, own, exact, arrays))
     return asdict(_result(walk, programs[0], of_optimizers, path))
 
 
