@@ -17,8 +17,10 @@ def commit() -> str:
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
-    pages = [f":!docs/{name}.md" for name in ("coverage", "export-bench", "parity")]  # what the benches themselves write
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", *pages)
+    written = ("coverage", "export-bench", "parity")  # pages of the benches themselves
+    changed = git(
+        "status", "--porcelain", "--untracked-files=no", "--", ".", *(f":!docs/{name}.md" for name in written)
+    )
     return (git("rev-parse", "--short", "HEAD") or "unknown") + (" with changes" if changed else "")
 
 
