@@ -18,9 +18,9 @@ import numpy as np
 from keronyx.parity import Answers, difference, finite_problem, structure_problem
 from keronyx.types import Array, Gate, OutputDifference, Parity, TaskScore, TensorSpec, Verdict
 
-EXACT = 2.5
-"""Up to this ratio a row is as exact as Keras itself. The largest of 218 outputs of correct rows (tf-xla, ONNX Runtime,
-LiteRT, OpenVINO; 33 models of the families) was 1.8, an LSTM whose tanh ONNX Runtime approximates."""
+EXACT = 3.0
+"""Up to this ratio a row is as exact as Keras itself. The largest of 313 outputs of correct rows (tf-xla, ONNX Runtime,
+LiteRT, OpenVINO; 35 models, 2 cores) was 2.3: bicubic resizing, whose weights other runtimes compute in another way."""
 
 WRONG = 10.0
 """From this ratio on a row is wrong; in between it is worse by that factor, which is said and passes."""

@@ -66,7 +66,7 @@ def test_a_real_model_passes_on_real_runtimes_and_is_scored_on_labelled_data(seg
     found = certificate.load(tmp_path / "made" / "c.json")
     assert found.data == "scenes:6" and "float64 oracle" in out
     for row in found.rows:
-        assert row.parity.verdict is Verdict.PASS and row.parity.ratio < 2.5
+        assert row.parity.verdict is Verdict.PASS and row.parity.ratio < 3
         gates = {gate.name: gate.verdict for gate in row.parity.gates}
         assert gates["task"] is Verdict.PASS
         assert {score.name for score in row.parity.task} >= {"soft F", "official F", "IoU"}
