@@ -187,7 +187,7 @@ def test_the_table_counts_by_gate_and_lists_what_none_saw(trials, table):
         in page
     )
     assert "| **no fault** | 1 | 0 % |" in page
-    assert "1 of 2 faulty files were found" in page and "1 lay between 2.5 and 10" in page
+    assert "1 of 2 faulty files were found" in page and f"1 lay between {accuracy.EXACT:g} and 10" in page
     assert "| net | one filter x 1.02 | down1_conv1 | 1 | 4 | 2.0e-06 |" in page
 
 
@@ -234,6 +234,21 @@ def test_half_a_line_that_a_kill_left_is_not_read(load, tmp_path):
 def test_the_page_has_room_for_the_figures(load):
     faults = load("faults")
     assert "MADE" in faults.replaced(faults.PAGE.read_text(), "MADE\n")
+
+
+def test_the_page_names_the_limits_that_the_gates_have(load, trials):
+    page = load("faults").PAGE.read_text()
+    for words in (
+        f"the ratio is above **{accuracy.WRONG:g}**",
+        f"off by over **{accuracy.TAIL:g}** times",
+        f"over **{accuracy.FURTHEST:g}** times Keras' largest",
+        f"Up to a ratio of {accuracy.EXACT:g} a row is *as exact as Keras*. Between {accuracy.EXACT:g} and",
+        f"more than {accuracy.TAIL_SHARE:g} of the values",
+        f"more than {accuracy.FLIPS:g} of the positions",
+        f"by {accuracy.SHAKEN} units in the last place",
+        f"which {trials.COMPARED} of {trials.INPUTS} scenes are compared",
+    ):
+        assert words.replace("1e-04", "1e-4").replace("0.0001", "1e-4") in page, words
 
 
 def test_every_fault_says_which_gate_is_to_see_it(catalogue):
