@@ -43,6 +43,15 @@ def bias_scaled(model: Any, rng: np.random.Generator) -> Faulty | None:
     return _with_constant(model, rng, CONVOLUTIONS, 2, scale)
 
 
+def any_bias_scaled(model: Any, rng: np.random.Generator) -> Faulty | None:
+    """One bias of a convolution, however small, times 1.01."""
+
+    def scale(_: Any, bias: Array) -> Array:
+        return np.where(np.arange(len(bias)) == rng.integers(len(bias)), bias * np.float32(1.01), bias)
+
+    return _with_constant(model, rng, CONVOLUTIONS, 2, scale)
+
+
 def padding_shifted(model: Any, rng: np.random.Generator) -> Faulty | None:
     """Padding of a convolution that is one row more above and one less below."""
 

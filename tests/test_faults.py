@@ -24,6 +24,7 @@ SEEN_BY = {
     "epsilon": "tensor",
     "filter": "tensor",
     "bias": "tensor",
+    "small-bias": "tensor",
     "padding": "tensor",
     "dilation": "tensor",
     "bilinear": "tensor",

@@ -85,6 +85,7 @@ FAULTS: tuple[Known, ...] = (
     Known("epsilon", "epsilon of every BatchNorm 1e-5, not 1e-3", file="epsilon"),
     Known("filter", "one filter x 1.02", inject=injecting.filter_scaled, varies="filter"),
     Known("bias", "one bias + 1 %", inject=injecting.bias_scaled, varies="bias"),
+    Known("small-bias", "the same, however small the bias", inject=injecting.any_bias_scaled, varies="bias"),
     Known("padding", "padding shifted by one row", inject=injecting.padding_shifted, varies="layer"),
     Known("dilation", "dilation dropped", inject=injecting.dilation_dropped, varies="layer"),
     Known("bilinear", "bilinear for nearest", inject=injecting.nearest_made_linear, varies="layer"),
