@@ -1,9 +1,9 @@
-# make profile | make test | make lint | make bench: each sets up .venv by itself.
+# make profile | make test | make parity | make lint | make bench: each sets up .venv by itself.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: profile test lint bench bench-measuring bench-export bench-parity coverage docs clean
+.PHONY: profile test parity lint bench bench-measuring bench-export bench-parity coverage docs clean
 .DELETE_ON_ERROR:
 
 profile: $(VENV)/.ready
@@ -11,6 +11,9 @@ profile: $(VENV)/.ready
 
 test: $(VENV)/.ready-dev
 	$(BIN)/python -m pytest
+
+parity: $(VENV)/.ready-dev
+	$(BIN)/python -m pytest -m parity --parity-size 320x400
 
 lint: $(VENV)/.ready-dev
 	$(BIN)/ruff check .

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--parity-size", default="96x128", metavar="HxW", help="image size of the accuracy parity suite")
+
+
 @pytest.fixture(scope="session")
 def tiny_networks() -> Iterator[ModuleType]:
     sys.path.insert(0, str(HERE))
