@@ -15,8 +15,8 @@ from keronyx.errors import ExportError, KeronyxError
 from keronyx.export.layers import Scopes, layer_in, layer_of
 from keronyx.export.operators import handlers
 from keronyx.export.operators.compiled import inlined
-from keronyx.export.substitutions import replaced
 from keronyx.process import one_line
+from keronyx.recast import replaced
 
 OPSET = 18
 """Newest operator set tf2onnx 1.17 writes."""

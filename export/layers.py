@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from keronyx.export.substitutions import replaced
 from keronyx.export.substitutions.scope_names import scope_name
+from keronyx.recast import replaced
 
 if TYPE_CHECKING:
     import onnx_ir as ir

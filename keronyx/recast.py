@@ -38,7 +38,7 @@ def recast(model: Any, dtypes: frozenset[str], to: str) -> Iterator[None]:
     with ExitStack() as stack:
 
         def replace(owner: Any, attribute: str, new: Any) -> None:
-            stack.enter_context(_replaced(owner, attribute, new))
+            stack.enter_context(replaced(owner, attribute, new))
 
         for variable in model.variables if dtypes else ():
             if variable._dtype in dtypes:
@@ -66,7 +66,7 @@ def recast(model: Any, dtypes: frozenset[str], to: str) -> Iterator[None]:
 
 
 @contextmanager
-def _replaced(owner: Any, attribute: str, new: Any) -> Iterator[None]:
+def replaced(owner: Any, attribute: str, new: Any) -> Iterator[None]:
     """`owner.attribute` is `new` for the time being."""
     old = getattr(owner, attribute)
     setattr(owner, attribute, new)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from keronyx.export.substitutions import replaced
+from keronyx.recast import replaced
 from keronyx.types import Array
 
 

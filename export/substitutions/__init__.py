@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,17 +20,6 @@ class Substitution:
     name: str
     answers: str
     scope: Callable[[], AbstractContextManager[None]]
-
-
-@contextmanager
-def replaced(owner: Any, attribute: str, new: Any) -> Iterator[None]:
-    """`owner.attribute` is `new` for the time being."""
-    old = getattr(owner, attribute)
-    setattr(owner, attribute, new)
-    try:
-        yield
-    finally:
-        setattr(owner, attribute, old)
 
 
 def substitutions() -> tuple[Substitution, ...]:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from keronyx.export.substitutions import Substitution, replaced
+from keronyx.export.substitutions import Substitution
+from keronyx.recast import replaced
 
 WIDE = frozenset({"int32", "int64", "uint32", "uint64"})
 """Integers that float32, in which images are resized, does not hold: left to Keras."""

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from keronyx.export.operators.conv_transpose import HANDLERS, SURPLUS
-from keronyx.export.substitutions import Substitution, replaced
+from keronyx.export.substitutions import Substitution
+from keronyx.recast import replaced
 
 
 @contextmanager

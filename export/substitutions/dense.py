@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from keronyx.export.substitutions import Substitution, replaced
+from keronyx.export.substitutions import Substitution
+from keronyx.recast import replaced
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from typing import Any
 
 from keronyx.export.cells import Operator, operator_of
 from keronyx.export.operators.carried import carried
-from keronyx.export.substitutions import Substitution, replaced
+from keronyx.export.substitutions import Substitution
+from keronyx.recast import replaced
 
 
 @contextmanager

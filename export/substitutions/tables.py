@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from keronyx.export.substitutions import Substitution, replaced
+from keronyx.export.substitutions import Substitution
+from keronyx.recast import replaced
 
 SPAN = 1 << 20
 """Up to this distance between the smallest and the largest key, all between them are written out."""

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from keronyx.export.substitutions import Substitution, replaced
+from keronyx.export.substitutions import Substitution
+from keronyx.recast import replaced
 
 RESIZABLE = frozenset({"float32", "int32", "uint8", "int8"})
 """What ONNX Runtime's Resize takes on CPU."""
