@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +41,22 @@ def bisect(order: Message) -> Message:
     began = time.perf_counter_ns()
     source, path = Source(**order["source"]), Path(order["onnx"])
     inputs = [np.load(file, allow_pickle=False) for file in order["inputs"]]
-    own, exact = (load_source(source, parse(order["shapes"])) for _ in range(2))
-    for model in (own, exact):
-        state.made_stateless(model)
+    model = load_source(source, parse(order["shapes"]))
+    state.made_stateless(model)
     try:
-        with recast(exact, computed(exact), "float64"):
-            found = _bisected(path, own, exact, inputs)
+        found = bisected(path, model, inputs)
     except (KeronyxError, MemoryError):
         raise
     except Exception as error:
         raise ExportError(f"the layers of {source.text} cannot be looked at one by one: {first_line(error)}") from error
-    return {**found, "seconds": (time.perf_counter_ns() - began) / 1e9}
+    return asdict(replace(found, seconds=(time.perf_counter_ns() - began) / 1e9))
 
 
-def _bisected(path: Path, own: Any, exact: Any, arrays: Sequence[Array]) -> Message:
-    programs = program(exact), program(own)
+def bisected(path: Path, model: Any, arrays: Sequence[Array]) -> Bisection:
+    """Walk through the ONNX file of a `keras.Model`, with one set of inputs. Its `seconds` are not measured."""
+    calls, dtypes = program(model), computed(model)
     places: dict[str, int] = {}
-    for i, call in enumerate(programs[0].calls):
+    for i, call in enumerate(calls.calls):
         places.setdefault(call.path, i)
 
     def order(label: str) -> int:
@@ -67,27 +66,29 @@ def _bisected(path: Path, own: Any, exact: Any, arrays: Sequence[Array]) -> Mess
 
     graph = Graph(path, order)
     if len(graph.inputs) != len(arrays):
-        raise ExportError(f"{path.name} takes {len(graph.inputs)} inputs, the model {len(arrays)}")
+        raise ExportError(f"{path.name} takes {len(graph.inputs)} inputs, {len(arrays)} were given")
     inputs = dict(zip(graph.inputs, arrays, strict=True))
-    oracle = Oracle(*programs, arrays)
-    walk = Walk(graph, oracle, Candidates(programs[0], graph))
+    walk = Walk(graph, Oracle(calls, dtypes, arrays), Candidates(calls, graph))
     walk.run(inputs)
-    of_optimizers = spoiled(path, graph, inputs, _noise(graph, own, exact, arrays))
-    return asdict(_result(walk, programs[0], of_optimizers, path))
+    of_optimizers = spoiled(path, graph, inputs, _noise(graph, model, dtypes, arrays))
+    return _result(walk, calls, of_optimizers, path)
 
 
-def _noise(graph: Graph, own: Any, exact: Any, arrays: Sequence[Array]) -> dict[str, Array]:
+def _noise(graph: Graph, model: Any, dtypes: frozenset[str], arrays: Sequence[Array]) -> dict[str, Array]:
     """By how much Keras' own answers are off from the exact ones, for the file's outputs."""
     import keras
     import tensorflow as tf
 
-    answers = []
-    for model, double in ((own, False), (exact, True)):
-        tensors = [tf.constant(a, tf.float64 if double and a.dtype.kind == "f" else None) for a in arrays]
+    def answers(kind: str | None) -> list[Array]:
+        tensors = [tf.constant(a, kind if a.dtype.kind == "f" else None) for a in arrays]
         with as_in_graph():
             made = keras.tree.flatten(model(signature.structured_inputs(model, tensors), training=False))
-        answers.append([np.asarray(tensor) for tensor in made])
-    pairs = zip(graph.outputs, *answers, strict=True)
+        return [np.asarray(tensor) for tensor in made]
+
+    own = answers(None)
+    with recast(model, dtypes, "float64"):
+        exact = answers("float64")
+    pairs = zip(graph.outputs, own, exact, strict=True)
     return {name: a.astype(np.float64) - b if b.dtype.kind == "f" else np.zeros(b.shape) for name, a, b in pairs}
 
 

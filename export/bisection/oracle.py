@@ -1,45 +1,46 @@
 """Keras' values, call by call: exact in float64, and what Keras' own precision makes of exact inputs.
 
-Two copies of the model are called, one of them recast. A value is forgotten when nobody can ask for it any more.
+A layer is recast to float64 for one call and made the other as it is. A value is forgotten when nobody can ask for it
+any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
 
 from keronyx.export.bisection.calls import Call, Program
 from keronyx.in_graph import as_in_graph
+from keronyx.recast import recast, replaced
 from keronyx.types import Array
 
 
 class Oracle:
-    """Values by their numbers in the programs, which are those of two loads of the same model.
+    """Values by their numbers in the program.
 
     Args:
-        exact: of the model that is recast to float64 for as long as this is used.
-        own: of the model as it is.
+        dtypes: the floating-point precisions that the model computes in or keeps weights in.
         inputs: the model's, in its order.
     """
 
-    def __init__(self, exact: Program, own: Program, inputs: Sequence[Array]) -> None:
+    def __init__(self, program: Program, dtypes: frozenset[str], inputs: Sequence[Array]) -> None:
         import tensorflow as tf
 
-        self.program = exact
-        self.represented = set(exact.inputs)
+        self.program, self._dtypes = program, dtypes
+        self.represented = set(program.inputs)
         """Values the file is known to have: what comes after them is computed from their exact values."""
         self._made: set[int] = set()
-        self._own_program = own
         self._exact: dict[int, Any] = {}
         self._own: dict[int, Any] = {}
-        self._producer = exact.producers()
+        self._producer = program.producers()
         self._takers: dict[int, set[int]] = {}
-        for i, call in enumerate(exact.calls):
+        for i, call in enumerate(program.calls):
             for number in call.inputs:
                 self._takers.setdefault(number, set()).add(i)
-        for number, array in zip(exact.inputs, inputs, strict=True):
+        for number, array in zip(program.inputs, inputs, strict=True):
             self._own[number] = tf.constant(array)
             self._exact[number] = tf.constant(array, tf.float64 if array.dtype.kind == "f" else None)
 
@@ -57,7 +58,7 @@ class Oracle:
 
     def dtype(self, number: int) -> str:
         """Keras' own."""
-        return str(self._own_program.tensors[number].dtype)
+        return str(self.program.tensors[number].dtype)
 
     def reach(self, number: int, most: int | None) -> bool:
         """Compute a value, if that takes no more than so many calls. Returns whether it is there."""
@@ -86,11 +87,12 @@ class Oracle:
         return needed
 
     def _make(self, i: int) -> None:
-        call, own = self.program.calls[i], self._own_program.calls[i]
+        call = self.program.calls[i]
         given = {n: self._rounded(n) if n in self.represented else self._own[n] for n in call.inputs}
         with as_in_graph():
-            self._exact |= _called(call, self._exact)
-            self._own |= _called(own, given)
+            with _in_float64(call.operation, self._dtypes):
+                self._exact |= _called(call, self._exact)
+            self._own |= _called(call, given)
         self._made.add(i)
 
     def forget(self, wanted: Callable[[int], bool]) -> None:
@@ -109,6 +111,21 @@ class Oracle:
         if (mask := get_keras_mask(value)) is not None:
             set_keras_mask(rounded, mask)
         return rounded
+
+
+@contextmanager
+def _in_float64(operation: Any, dtypes: frozenset[str]) -> Iterator[None]:
+    """A layer, or an operation such as a Cast to one of `dtypes`, is in float64 for the time being."""
+    import keras
+
+    if isinstance(operation, keras.Layer):
+        with recast(operation, dtypes, "float64"):
+            yield
+        return
+    told = vars(operation).get("dtype")
+    named = told is not None and keras.backend.standardize_dtype(told) in dtypes
+    with replaced(operation, "dtype", "float64") if named else nullcontext():
+        yield
 
 
 def _called(call: Call, values: dict[int, Any]) -> dict[int, Any]:

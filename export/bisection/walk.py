@@ -190,23 +190,19 @@ class Walk:
                 for j in self._behind(p, last):
                     self._recognise(j)
                 self._prune(last)
-                self._reconsider(last)
                 return True
         if i is None:  # nothing of Keras' has its shape
             self.departures.append(Departure(Blame(self._call_of(p), ()), "", UNKNOWN, confirmed=False))
             self.pending.remove(p)
         return False
 
-    def _reconsider(self, last: int) -> None:
-        if last < len(self.graph.steps):
-            self._forget(last)
-
     def _call_of(self, p: int) -> int:
         calls = self.candidates.calls(self.graph.steps[p].layer)
         return calls[0] if calls else -1
 
     def _nearest(self, p: int, name: str) -> list[tuple[int, Layout, Difference]]:
-        """Values that an unrecognised tensor may have been meant to be, the nearest first."""
+        """Values that an unrecognised tensor may have been meant to be: those the file does not have yet, the nearest
+        first, then the others."""
         array, found = self.values[name], []
         inputs = {self.tags[n][0] for n in self.graph.steps[p].inputs if n in self.tags}
         for number in self._numbers(p):
@@ -216,11 +212,13 @@ class Walk:
             for layout in layouts(exact.shape, array.shape):
                 difference = compare(array, layout.of(exact), layout.of(own), self.oracle.dtype(number))
                 found.append((number, layout, difference))
-        return sorted(found, key=lambda one: one[2].error)
+        return sorted(found, key=lambda one: (one[0] in self.oracle.represented, one[2].error))
 
     def _is_another(self, i: int, array: Array, number: int) -> bool:
         """Whether what a node gives now is a value of Keras' other than the one that was put in."""
-        return any(n != number and self._same(array, n) is not None for n in self._numbers(i))
+        given = self.oracle.exact(number)
+        others = [n for n in self._numbers(i) if not np.array_equal(self.oracle.exact(n), given)]
+        return any(self._same(array, n) is not None for n in others)
 
     def _behind(self, p: int, last: int) -> list[int]:
         """Nodes of the region, and `last`, that depend on node `p`."""
