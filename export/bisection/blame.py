@@ -57,19 +57,19 @@ def _left_out(walk: Walk, p: int, number: int, layout: Layout, between: list[int
     """The layer that the nodes up to `p` lack, if they are right with what it gives."""
     oracle, labels = walk.oracle, walk.labels(p)
     exact, own = layout.of(oracle.exact(number)), layout.of(oracle.own(number))
+    tensors = oracle.program.tensors
     for i in between:
-        call = oracle.program.calls[i]
         if any(i in walk.candidates.calls(label) for label in labels):
             continue
-        for value in (n for n in call.outputs if n != number and oracle.has(n)):
+        for value in (n for n in oracle.program.calls[i].outputs if n != number and oracle.has(n)):
+            chain = _between(walk, value)
             for name in walk.entries(p):
                 before, how = walk.tags[name]
-                tensors = oracle.program.tensors
-                if before not in call.inputs or tensors[value].shape != tensors[before].shape:
+                first = next((j for j in chain if before in oracle.program.calls[j].inputs), None)
+                if first is None or tensors[value].shape != tensors[before].shape:
                     continue
                 made = walk.closure(p, {name: walk.placed(value, how, walk.values[name])})
-                for output in walk.graph.steps[p].outputs:
-                    array = made[output]
-                    if array.shape == exact.shape and compare(array, exact, own, oracle.dtype(number)).right:
-                        return i
+                arrays = [made[output] for output in walk.graph.steps[p].outputs]
+                if any(a.shape == exact.shape and compare(a, exact, own, oracle.dtype(number)).right for a in arrays):
+                    return first
     return None

@@ -43,6 +43,11 @@ class Candidates:
             label = label.rpartition("/")[0]
         return []
 
+    def owner(self, label: str) -> str:
+        """The layer that is looked at as a whole, which a label may be inside of."""
+        calls = self.calls(label)
+        return self.program.calls[calls[0]].path if calls else label
+
     @cached_property
     def _by_label(self) -> dict[str, list[int]]:
         return {step.layer: self._of_calls(self.calls(step.layer)) for step in self.graph.steps}
@@ -51,7 +56,8 @@ class Candidates:
         found: dict[int, None] = {}
         for i in calls:
             call = self.program.calls[i]
-            found |= dict.fromkeys([*call.outputs, *self.followers(call.outputs), *call.inputs])
+            near = [*call.outputs, *self.followers(call.outputs), *call.inputs, *self.followers(call.inputs)]
+            found |= dict.fromkeys(near)
         return list(found)
 
     def followers(self, numbers: Iterable[int]) -> list[int]:
@@ -74,8 +80,11 @@ class Candidates:
             given: values that its inputs were recognised as.
         """
         calls = self.calls(step.layer)
-        sure = self.program.calls[calls[0]].outputs if len(calls) == 1 else ()
-        found = dict.fromkeys([*self._by_label[step.layer], *self.followers(given)])
+        ends = dict(zip(self.graph.outputs, self.program.outputs, strict=True))
+        sure = [ends[name] for name in step.outputs if name in ends]
+        if len(calls) == 1:
+            sure += self.program.calls[calls[0]].outputs
+        found = dict.fromkeys([*sure, *self._by_label[step.layer], *self.followers(given)])
         return [(number, None if number in sure else FEW) for number in found]
 
     @cached_property

@@ -26,7 +26,7 @@ from keronyx.export.source import Source
 from keronyx.export.source import load as load_source
 from keronyx.in_graph import as_in_graph
 from keronyx.process import Message, first_line, serve
-from keronyx.recast import computed, recast
+from keronyx.recast import computed
 from keronyx.types import Array
 
 ROUNDED_ONCE = 2.0**-25
@@ -54,7 +54,7 @@ def bisect(order: Message) -> Message:
 
 def bisected(path: Path, model: Any, arrays: Sequence[Array]) -> Bisection:
     """Walk through the ONNX file of a `keras.Model`, with one set of inputs. Its `seconds` are not measured."""
-    calls, dtypes = program(model), computed(model)
+    calls = program(model)
     places: dict[str, int] = {}
     for i, call in enumerate(calls.calls):
         places.setdefault(call.path, i)
@@ -65,31 +65,32 @@ def bisected(path: Path, model: Any, arrays: Sequence[Array]) -> Bisection:
         return places.get(label, 0)
 
     graph = Graph(path, order)
+    if len(graph.outputs) != len(calls.outputs):
+        raise ExportError(f"{path.name} has {len(graph.outputs)} outputs, the model {len(calls.outputs)}")
     if len(graph.inputs) != len(arrays):
         raise ExportError(f"{path.name} takes {len(graph.inputs)} inputs, {len(arrays)} were given")
     inputs = dict(zip(graph.inputs, arrays, strict=True))
-    walk = Walk(graph, Oracle(calls, dtypes, arrays), Candidates(calls, graph))
+    oracle = Oracle(calls, computed(model), arrays)
+    walk = Walk(graph, oracle, Candidates(calls, graph))
     walk.run(inputs)
-    of_optimizers = spoiled(path, graph, inputs, _noise(graph, model, dtypes, arrays))
+    of_optimizers = spoiled(path, graph, inputs, _noise(graph, model, oracle, arrays))
     return _result(walk, calls, of_optimizers, path)
 
 
-def _noise(graph: Graph, model: Any, dtypes: frozenset[str], arrays: Sequence[Array]) -> dict[str, Array]:
+def _noise(graph: Graph, model: Any, oracle: Oracle, arrays: Sequence[Array]) -> dict[str, Array]:
     """By how much Keras' own answers are off from the exact ones, for the file's outputs."""
     import keras
     import tensorflow as tf
 
-    def answers(kind: str | None) -> list[Array]:
-        tensors = [tf.constant(a, kind if a.dtype.kind == "f" else None) for a in arrays]
-        with as_in_graph():
-            made = keras.tree.flatten(model(signature.structured_inputs(model, tensors), training=False))
-        return [np.asarray(tensor) for tensor in made]
-
-    own = answers(None)
-    with recast(model, dtypes, "float64"):
-        exact = answers("float64")
-    pairs = zip(graph.outputs, own, exact, strict=True)
-    return {name: a.astype(np.float64) - b if b.dtype.kind == "f" else np.zeros(b.shape) for name, a, b in pairs}
+    inputs = signature.structured_inputs(model, [tf.constant(array) for array in arrays])
+    with as_in_graph():
+        made = keras.tree.flatten(model(inputs, training=False))
+    noise = {}
+    for name, number, tensor in zip(graph.outputs, oracle.program.outputs, made, strict=True):
+        oracle.reach(number, None)
+        own, exact = np.asarray(tensor), oracle.exact(number)
+        noise[name] = own.astype(np.float64) - exact if exact.dtype.kind == "f" else np.zeros(exact.shape)
+    return noise
 
 
 def _result(walk: Walk, program: Program, of_optimizers: Spoiled | None, path: Path) -> Bisection:

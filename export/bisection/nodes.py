@@ -88,7 +88,10 @@ class Graph:
                 kept.name = name
                 held.append(kept)
         to_dtype = onnx.helper.np_dtype_to_tensor_dtype
-        inputs = [onnx.helper.make_tensor_value_info(n, to_dtype(a.dtype), a.shape) for n, a in fed.items()]
+        inner = any(a.HasField("g") or a.graphs for a in step.node.attribute)  # whose own shapes may be more general
+        inputs = [
+            onnx.helper.make_tensor_value_info(n, to_dtype(a.dtype), None if inner else a.shape) for n, a in fed.items()
+        ]
         outputs = [onnx.ValueInfoProto(name=name) for name in step.outputs]
         graph = onnx.helper.make_graph([step.node], "one", inputs, outputs, held)
         model = onnx.helper.make_model(graph, opset_imports=self.proto.opset_import, functions=self.proto.functions)

@@ -90,14 +90,18 @@ class Oracle:
         call = self.program.calls[i]
         given = {n: self._rounded(n) if n in self.represented else self._own[n] for n in call.inputs}
         with as_in_graph():
-            with _in_float64(call.operation, self._dtypes):
-                self._exact |= _called(call, self._exact)
             self._own |= _called(call, given)
+            try:
+                with _in_float64(call.operation, self._dtypes):
+                    self._exact |= _called(call, self._exact)
+            except Exception:  # TensorFlow has not every operator in float64
+                self._exact |= {n: _doubled(self._own[n]) for n in call.outputs}
         self._made.add(i)
 
     def forget(self, wanted: Callable[[int], bool]) -> None:
-        """Let go of values that no further call takes and that are not `wanted`."""
-        for number in [n for n in self._exact if self._takers.get(n, set()) <= self._made and not wanted(n)]:
+        """Let go of values that no further call takes, that are not `wanted` and no answers of the model."""
+        done = [n for n in self._exact if self._takers.get(n, set()) <= self._made and n not in self.program.outputs]
+        for number in [n for n in done if not wanted(n)]:
             del self._exact[number], self._own[number]
 
     def _rounded(self, number: int) -> Any:
@@ -126,6 +130,12 @@ def _in_float64(operation: Any, dtypes: frozenset[str]) -> Iterator[None]:
     named = told is not None and keras.backend.standardize_dtype(told) in dtypes
     with replaced(operation, "dtype", "float64") if named else nullcontext():
         yield
+
+
+def _doubled(value: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.cast(value, tf.float64) if value.dtype.is_floating else value
 
 
 def _called(call: Call, values: dict[int, Any]) -> dict[int, Any]:

@@ -131,8 +131,9 @@ class Walk:
     def _last_of_layer(self, i: int) -> bool:
         """Whether another layer, or the caller, takes what a node gives."""
         step, takers = self.graph.steps[i], self.graph.consumers
-        layers = {self.graph.steps[j].layer for name in step.outputs for j in takers.get(name, ())}
-        return bool(layers - {step.layer} or set(step.outputs) & set(self.graph.outputs))
+        owner = self.candidates.owner
+        layers = {owner(self.graph.steps[j].layer) for name in step.outputs for j in takers.get(name, ())}
+        return bool(layers - {owner(step.layer)} or set(step.outputs) & set(self.graph.outputs))
 
     def _before(self, i: int) -> list[int]:
         """Nodes of the region that a node depends on through tensors that were not recognised, itself the last."""

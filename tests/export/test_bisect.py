@@ -150,6 +150,49 @@ def test_a_layer_that_is_missing_is_named_not_the_one_behind_it(bisected: Any, r
     assert bisected(randomised(_residual()), without_relu).guilty == "left_relu"
 
 
+def test_a_layer_that_is_missing_before_one_that_does_nothing_is_named(bisected: Any, randomised: Any) -> None:
+    import keras
+    from keras import layers
+
+    x = keras.Input((8, 8, 3), name="x")
+    y = layers.ReLU(name="relu")(layers.Conv2D(3, 3, padding="same", name="conv")(x))
+    model = randomised(keras.Model(x, layers.ReLU(name="last")(layers.Add(name="sum")([layers.Dropout(0.5)(y), x]))))
+
+    def without_relu(proto: Any) -> None:
+        relu = next(node for node in proto.graph.node if node.op_type == "Relu")
+        for node in proto.graph.node:
+            node.input[:] = [relu.input[0] if name == relu.output[0] else name for name in node.input]
+        proto.graph.node.remove(relu)
+
+    assert bisected(model, without_relu).guilty == "relu"
+
+
+def test_nodes_that_two_layers_share_are_no_departure(bisected: Any, randomised: Any) -> None:
+    """hard_silu is x times hard_sigmoid, which the file computes once, under the label of either."""
+    import keras
+    from keras import layers
+
+    x = keras.Input((50,), name="x")
+    y = layers.Dense(50, name="dense")(x)
+    outputs = [layers.Activation(kind, name=kind)(y) for kind in ("hard_silu", "hard_sigmoid", "relu6")]
+    found = bisected(randomised(keras.Model(x, outputs)))
+    assert found.guilty is None and {one.verdict for one in found.layers} == {RIGHT}
+
+
+@pytest.mark.parametrize("kind", ["MaxPooling3D", "AveragePooling3D"])
+def test_layers_without_a_float64_operator_are_compared_all_the_same(bisected: Any, randomised: Any, kind: str) -> None:
+    import keras
+    from keras import layers
+
+    x = keras.Input((6, 6, 6, 2), name="x")
+    y = getattr(layers, kind)(2, name="pool")(layers.Conv3D(3, 3, name="conv")(x))
+    model = randomised(keras.Model(x, layers.Conv3D(2, 1, name="last")(y)))
+    found = bisected(model)
+    assert found.guilty is None and _verdicts(found)["pool"] == {RIGHT}
+    assert bisected(model, _scaled("conv")).guilty == "conv"
+    assert bisected(model, _scaled("pool")).guilty == "last"  # whose node is labelled with the layer before it
+
+
 def test_a_concatenation_the_other_way_round_is_named(bisected: Any, randomised: Any) -> None:
     def turned(proto: Any) -> None:
         node = next(node for node in proto.graph.node if node.op_type == "Concat")
