@@ -10,7 +10,6 @@ from benchmarks.faulting.correct import CorrectRow
 from benchmarks.faulting.trials import COMPARED, COSINE, GATES, INPUTS, MAX_DROP, TOLERANCE, Outcome
 from keronyx import accuracy
 
-
 LOWER = (7.0, 5.0, 4.0, accuracy.EXACT)
 """Limits of the ratio to compare with."""
 
