@@ -14,11 +14,9 @@ import numpy as np
 
 from keronyx.errors import SourceError
 from keronyx.export import folder as folders
-from keronyx.export.bisection.results import Bisection as Bisection
-from keronyx.export.bisection.results import LayerError as LayerError
 from keronyx.export.convert import ENVIRONMENT, model_in
 from keronyx.process import Child
-from keronyx.types import Array
+from keronyx.types import Array, Bisection, LayerError
 
 CHILD = "keronyx.export.bisection.child"
 

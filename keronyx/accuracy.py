@@ -22,8 +22,9 @@ EXACT = 3.0
 """Up to this ratio a row is as exact as Keras itself. The largest of 313 outputs of correct rows (tf-xla, ONNX Runtime,
 LiteRT, OpenVINO; 35 models, 2 cores) was 2.3: bicubic resizing, whose weights other runtimes compute in another way."""
 
-WRONG = 10.0
-"""From this ratio on a row is wrong; in between it is worse by that factor, which is said and passes."""
+WRONG = 5.0
+"""From this ratio on a row is wrong; in between it is worse by that factor, which is said and passes. Of 20 faults of
+one bias 1 % too large in a trained network the least visible was at 5.5 (docs/parity.md)."""
 
 QUANTILES = (0.5, 0.9, 0.99)
 """Of the absolute error, each compared with the same of Keras."""
@@ -266,7 +267,7 @@ def _yardstick(view: _View, epsilon: float) -> _Yardstick:
     floor = max(epsilon * scale, float(np.finfo(np.float32).smallest_normal))
     if not own[0].size:
         return _Yardstick(scale, (floor,) * len(QUANTILES), floor, 0.0, floor, 0.0)
-    quantiles = tuple(max(floor, *(float(np.quantile(one, q)) for one in own)) for q in QUANTILES)
+    quantiles = tuple(max(floor, float(of_own)) for of_own in np.max([np.quantile(one, QUANTILES) for one in own], 0))
     threshold = TAIL * quantiles[-1]
     return _Yardstick(
         scale,
@@ -290,7 +291,7 @@ def _judged(view: _View, yardstick: _Yardstick, jumps: float, fixed: Fixed | Non
         beyond = float(np.max(mine - fixed.rtol * np.abs(_flat(view.oracle))))
         said = f"{name} is off by {beyond:.2g} beyond rtol {fixed.rtol:g}, more than atol {fixed.atol:g}"
         return _Judged(found, None if beyond <= fixed.atol or view.kind else said)
-    ratio = max(float(np.quantile(mine, q)) / own for q, own in zip(QUANTILES, yardstick.quantiles, strict=True))
+    ratio = float(np.max(np.quantile(mine, QUANTILES) / yardstick.quantiles))
     found = replace(found, ratio=ratio)
     if not ratio <= WRONG:
         return _Judged(found, f"error of {name} is {ratio:.3g} times Keras' own, more than {WRONG:g}")

@@ -11,7 +11,7 @@ from keronyx import accuracy
 from keronyx.errors import ReportError
 from keronyx.profiles import notes, store, wording
 from keronyx.profiles.grid import Grid
-from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Certificate, Row, TaskScore, Verdict
+from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Bisection, Certificate, Row, TaskScore, Verdict
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -67,6 +67,14 @@ def title(certificate: Certificate) -> str:
     return wording.clean(f"{model.name} · {shapes} · {model.parameters:,} parameters · {certificate.inputs}")
 
 
+def tables(certificate: Certificate) -> list[Grid]:
+    """All there is to show: rows, scores where some were taken, layers where they were asked for."""
+    found = [grid(certificate)]
+    if any(row.parity is not None and row.parity.task for row in certificate.rows):
+        found.append(scores(certificate))
+    return found + ([layers(certificate.bisection)] if certificate.bisection is not None else [])
+
+
 def grid(certificate: Certificate) -> Grid:
     """A line for every row, with what decided its verdict."""
     checked = [row.parity for row in certificate.rows if row.parity is not None]
@@ -96,6 +104,37 @@ def scores(certificate: Certificate) -> Grid:
 def _change(score: TaskScore) -> str:
     """`-0.12`: the difference to Keras in units of 1e-4."""
     return f"{1e4 * (score.value - score.reference):+.2f}"
+
+
+def layers(bisection: Bisection) -> Grid:
+    """The layers that go wrong, those that amplify most first; no rows where none does."""
+    departing = bisection.departing()
+    rows = tuple(
+        (
+            wording.clean(one.layer),
+            wording.clean(one.class_name),
+            wording.scientific(one.error),
+            wording.scientific(one.keras_error),
+            "" if one.ratio is None else f"{wording.number(one.ratio, 2)}x",
+            "" if one.amplification is None else f"{wording.number(one.amplification, 2)}x",
+            wording.clean(one.verdict + (f", or {' or '.join(one.one_with)}" if one.one_with else "")),
+        )
+        for one in departing
+    )
+    compared = sum(one.ratio is not None for one in bisection.layers)
+    said = [
+        f"bisect: {bisection.guilty} is the first layer that goes wrong, of {compared} compared"
+        if bisection.guilty
+        else f"bisect: none of {compared} compared layers goes wrong"
+    ]
+    if bisection.optimizers:
+        said.append(
+            f"bisect: ONNX Runtime's {', '.join(bisection.optimizers)} spoils the file; do without: "
+            f"{bisection.session_option}"
+        )
+    said.append(f"bisect: {bisection.seconds:.0f} s")
+    columns = ("layer", "class", "error", "Keras' error", "ratio", "amplified", "verdict")
+    return Grid(columns, rows, tuple(map(wording.clean, said)), words=1)
 
 
 def verdict(certificate: Certificate) -> Verdict:

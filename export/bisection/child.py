@@ -19,7 +19,6 @@ from keronyx.export.bisection.match import Difference
 from keronyx.export.bisection.nodes import Graph
 from keronyx.export.bisection.optimized import Spoiled, asked_for, spoiled
 from keronyx.export.bisection.oracle import Oracle
-from keronyx.export.bisection.results import DEPARTS, NOT_COMPARED, RIGHT, SPOILED, Bisection, LayerError
 from keronyx.export.bisection.walk import Departure, Walk
 from keronyx.export.dims import parse
 from keronyx.export.source import Source
@@ -27,7 +26,7 @@ from keronyx.export.source import load as load_source
 from keronyx.in_graph import as_in_graph
 from keronyx.process import Message, first_line, serve
 from keronyx.recast import computed
-from keronyx.types import Array
+from keronyx.types import DEPARTS, NOT_COMPARED, RIGHT, SPOILED, Array, Bisection, LayerError
 
 ROUNDED_ONCE = 2.0**-25
 """Error of exact inputs that were rounded to float32, relatively: what an amplification is of."""

@@ -58,6 +58,13 @@ def parity(
     rtol: Annotated[
         float | None, typer.Option(min=0.0, help="Relative tolerance in place of Keras' own error.")
     ] = None,
+    bisect: Annotated[
+        bool,
+        typer.Option(
+            "--bisect",
+            help="Name the first Keras layer that goes wrong in the ONNX file, or the optimizer that spoils it.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the inputs.")] = 0,
     image_size: ImageSize = None,
     output: Annotated[
@@ -102,6 +109,7 @@ def parity(
             task=tasks.find(data, metric) if data else None,
             max_drop=_finite(max_drop),
             fixed=fixed,
+            bisect=bisect,
             timeout_s=options.duration(timeout, "--timeout"),
             memory_limit_mib=memory_limit,
         )
@@ -147,9 +155,8 @@ def _show(found: Certificate, as_json: bool) -> None:
         print(certificate.dumps(found), end="")
         return
     print(certificate.title(found))
-    for table in (certificate.grid(found), certificate.scores(found)):
-        if table.rows:
-            print(grid.text(table), end="")
+    for table in certificate.tables(found):
+        print(grid.text(table), end="")
 
 
 def _write(found: Certificate, path: Path) -> None:
@@ -159,8 +166,8 @@ def _write(found: Certificate, path: Path) -> None:
         certificate.save(found, path)
         return
     writer: Any = grid.by_suffix(path)
-    tables = [table for table in (certificate.grid(found), certificate.scores(found)) if table.rows]
-    store.write(path, f"{certificate.title(found)}\n\n" + "\n".join(writer(table) for table in tables))
+    told = [writer(table) for table in certificate.tables(found)]
+    store.write(path, f"{certificate.title(found)}\n\n" + "\n".join(told))
 
 
 def _exit_code(found: Certificate, strict: bool) -> Exit:

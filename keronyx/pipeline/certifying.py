@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
+
 import keronyx
 from keronyx import accuracy
 from keronyx.accuracy import Fixed
 from keronyx.errors import DataError, KeronyxError, SourceError, UsageError
-from keronyx.export import folder
+from keronyx.export import bisect, folder
 from keronyx.export.convert import Exported
 from keronyx.pipeline import answers, opening
 from keronyx.pipeline.asked import ProfileOptions, Setting
@@ -23,7 +25,7 @@ from keronyx.pipeline.tasks import Collected, Task
 from keronyx.profiles import environment, plan
 from keronyx.runtime import RUNTIMES, find
 from keronyx.runtime.handle import Opened, Worker
-from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Certificate, Row, Runtime
+from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Bisection, Certificate, Row, Runtime
 
 MAX_DROP = 0.002
 """What a score may lose against Keras."""
@@ -33,8 +35,8 @@ MAX_DROP = 0.002
 class ParityOptions:
     """What `parity` was asked for.
 
-    `inputs` is how many are compared at most; `task` what is scored on labelled data, if anything; a thread count of 0
-    means all usable cores.
+    `inputs` is how many are compared at most; `task` what is scored on labelled data, if anything; `bisect` asks for
+    the layer of the ONNX file that goes wrong; a thread count of 0 means all usable cores.
     """
 
     providers: tuple[str, ...] = ("cpu",)
@@ -46,6 +48,7 @@ class ParityOptions:
     task: Task | None = None
     max_drop: float = MAX_DROP
     fixed: Fixed | None = None
+    bisect: bool = False
     timeout_s: float = 300.0
     memory_limit_mib: float | None = None
 
@@ -61,7 +64,7 @@ def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Cer
     runtimes = plan.choose(RUNTIMES, options.providers, options.runtimes)
     if options.inputs < 2:
         raise UsageError("one input alone cannot show that a row always answers the same", "--inputs 2 at least")
-    kinds = sorted({*artifact_kinds(runtimes), "keras"})
+    kinds = sorted({*artifact_kinds(runtimes), "keras", *(["onnx"] if options.bisect else [])})
     exported = prepare(options.batch, kinds)
     if options.task is not None:
         options.task.check(exported.manifest.spec)
@@ -78,6 +81,7 @@ def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Cer
             warnings.append(f"no row could be checked: the oracle failed ({error.message})")
             found = {}
         reference = run.reference() if options.task is not None and found else None
+        bisection = _bisection(bench, options, progress) if options.bisect else None
         digest = hashlib.sha256()
         for file in bench.files:
             digest.update(file.read_bytes())
@@ -99,6 +103,7 @@ def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Cer
         rows=tuple(checked),
         data=options.task.data_name if options.task else "",
         metric=options.task.metric_name if options.task else "",
+        bisection=bisection,
         wall_s=round((time.perf_counter_ns() - started) / 1e9, 3),
         warnings=(*exported.manifest.notes, *warnings),
     )
@@ -171,6 +176,20 @@ def _bench(exported: Exported, setting: Setting, options: ParityOptions, scratch
     )
     draw, words = (options.task.draw, options.task.data_name) if options.task else (None, "")
     return opening.bench(exported, setting, asked, scratch, options.inputs, draw, words)
+
+
+def _bisection(bench: opening.Bench, options: ParityOptions, progress: Progress) -> Bisection:
+    """The layers of the ONNX file, on the first of the inputs. Raises KeronyxError."""
+    exported = bench.exported
+    inputs = [np.load(file, mmap_mode="r")[0] for file in bench.files]
+    return bisect.bisect(
+        exported.folder,
+        inputs,
+        trust=exported.source.trust,
+        custom_objects=exported.source.custom_objects,
+        timeout_s=options.timeout_s,
+        progress=progress.phase,
+    )
 
 
 def _with_task(row: Row, mine: Collected | None, reference: Collected, options: ParityOptions) -> Row:

@@ -16,10 +16,10 @@ from keronyx.export import onnx, signature
 from keronyx.export.bisect import bisect
 from keronyx.export.bisection import child
 from keronyx.export.bisection.calls import program
-from keronyx.export.bisection.results import DEPARTS, RIGHT, SPOILED, Bisection
 from keronyx.export.convert import export
 from keronyx.export.onnx_files import save
 from keronyx.export.source import Source
+from keronyx.types import DEPARTS, RIGHT, SPOILED, Bisection
 
 pytestmark = pytest.mark.slow
 

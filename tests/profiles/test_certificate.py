@@ -12,8 +12,12 @@ from keronyx.errors import ReportError
 from keronyx.profiles import certificate, grid
 from keronyx.types import (
     CERTIFICATE_SCHEMA,
+    DEPARTS,
+    RIGHT,
+    Bisection,
     Certificate,
     Gate,
+    LayerError,
     OutputDifference,
     Parity,
     Report,
@@ -23,13 +27,13 @@ from keronyx.types import (
     Verdict,
 )
 
-RIGHT = OutputDifference("mask", 1e-6, 1e-7, 1e-7, 0.0, 1.0, 0.0, (0,), 0.5, 0.5, "", 0.8, 1e-7)
+EXACT_OUTPUT = OutputDifference("mask", 1e-6, 1e-7, 1e-7, 0.0, 1.0, 0.0, (0,), 0.5, 0.5, "", 0.8, 1e-7)
 GATES = tuple(Gate(name, Verdict.PASS, "") for name in ("structure", "finite", "tensor", "argmax"))
 
 
 def parity(ratio: float, *gates: Gate, task: tuple[TaskScore, ...] = ()) -> Parity:
     failed = any(gate.verdict is Verdict.FAIL for gate in gates)
-    outputs = (dataclasses.replace(RIGHT, ratio=ratio),)
+    outputs = (dataclasses.replace(EXACT_OUTPUT, ratio=ratio),)
     verdict = Verdict.FAIL if failed else Verdict.PASS
     return Parity(verdict, "float64 oracle", 4, (*GATES, *gates), outputs, "Keras float32's own error", task)
 
@@ -41,9 +45,19 @@ def row(name: str, found: Parity | None, **terms: object) -> Row:
 SCORE = TaskScore("official F", 0.9012, 0.9013, -0.0004, 0.0002, 40)
 ROWS = (
     row("ort", parity(0.8, Gate("task", Verdict.PASS, "all well"), task=(SCORE,))),
-    row("litert", parity(5.0)),
+    row("litert", parity(4.0)),
     row("openvino", parity(300.0, Gate("tensor", Verdict.FAIL, "error is 300 times Keras' own"))),
     row("tf-xla", None, status=Status.UNAVAILABLE, reason="no library", remedy="pip install it"),
+)
+
+
+WRONG_LAYER = LayerError("down1/conv", "Conv2D", "t9", 1e-2, 1e-7, 1e5, 2e5, DEPARTS, ("down1/bn",))
+FOUND = Bisection(
+    (LayerError("stem", "Conv2D", "t1", 1e-7, 1e-7, 1.0, 2.0, RIGHT), WRONG_LAYER),
+    "down1/conv",
+    ("Pad_Fusion",),
+    'disabled_optimizers=["Pad_Fusion"]',
+    12.0,
 )
 
 
@@ -51,7 +65,7 @@ ROWS = (
 def found(report: Report) -> Certificate:
     return Certificate(
         CERTIFICATE_SCHEMA, "1.0", "2026-01-01T00:00:00+00:00", report.model, report.artifacts, report.environment, 2,
-        "4 inputs: scenes", "ab12", {"wrong": 10.0, "max_drop": 0.002}, ROWS, "scenes:40", "official F", 1.5,
+        "4 inputs: scenes", "ab12", {"wrong": 10.0, "max_drop": 0.002}, ROWS, "scenes:40", "official F", FOUND, 1.5,
         ("careful",),
     )  # fmt: skip
 
@@ -94,7 +108,7 @@ def test_every_row_has_a_line_that_says_what_decided(found: Certificate) -> None
     lines = {line[0]: line for line in certificate.grid(found).rows}
     assert list(lines) == ["ort/cpu", "litert/cpu", "openvino/cpu", "tf-xla/cpu"]
     assert lines["ort/cpu"][2:] == ("pass", "0.80x", "1e-06", "0.0 %", "pass", "as exact as Keras; all well")
-    assert lines["litert/cpu"][-1] == "worse than Keras by a factor of 5"
+    assert lines["litert/cpu"][-1] == "worse than Keras by a factor of 4"
     assert lines["openvino/cpu"][2] == "FAIL tensor" and "300 times" in lines["openvino/cpu"][-1]
     assert lines["tf-xla/cpu"][1:3] == ("UNAVAILABLE", "-") and lines["tf-xla/cpu"][-1] == "no library: pip install it"
     notes = certificate.grid(found).notes
@@ -107,6 +121,16 @@ def test_scores_stand_beside_those_of_keras(found: Certificate) -> None:
     assert table.columns == ("score", "official F")
     assert table.rows == (("Keras", "0.9013"), ("ort/cpu", "-1.00"))
     assert certificate.scores(dataclasses.replace(found, rows=ROWS[1:])).rows == ()
+
+
+def test_the_guilty_layer_and_optimizer_are_told_with_the_way_out(found: Certificate) -> None:
+    *_, table = certificate.tables(found)
+    assert table.rows == (("down1/conv", "Conv2D", "1e-02", "1e-07", "100,000x", "200,000x", "departs, or down1/bn"),)
+    assert table.notes[0] == "bisect: down1/conv is the first layer that goes wrong, of 2 compared"
+    assert "Pad_Fusion spoils the file; do without: disabled_optimizers" in table.notes[1]
+    sound = dataclasses.replace(FOUND, layers=FOUND.layers[:1], guilty=None, optimizers=())
+    assert certificate.layers(sound).notes[0] == "bisect: none of 1 compared layers goes wrong"
+    assert len(certificate.tables(dataclasses.replace(found, bisection=None))) == 2
 
 
 def test_one_wrong_row_makes_the_certificate_fail(found: Certificate) -> None:
