@@ -73,3 +73,10 @@ def _read(file: Path) -> str:
         return file.read_text(encoding="utf-8").strip()
     except OSError:
         return ""
+
+
+def available_memory_mib() -> float:
+    """Memory a new process could use without swapping, MiB: the machine's, or what a control group allows if less."""
+    import psutil
+
+    return float(min(psutil.virtual_memory().available, memory_bytes())) / 2**20

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from keronyx.control_groups import memory_bytes, throttled_s
+from keronyx.control_groups import throttled_s
 from keronyx.control_groups import usable_cores as usable_cores
 from keronyx.profiles import canary
 from keronyx.types import Environment, RoundReading
@@ -42,13 +42,6 @@ def package_version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return ""
-
-
-def available_memory_mib() -> float:
-    """Memory a new process could use without swapping, MiB: the machine's, or what a control group allows if less."""
-    import psutil
-
-    return float(min(psutil.virtual_memory().available, memory_bytes())) / 2**20
 
 
 def last_level_cache_bytes() -> int:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from keronyx.accuracy import SHAKEN, Truth
+from keronyx.control_groups import available_memory_mib
 from keronyx.errors import KeronyxError
 from keronyx.parity import Answers
-from keronyx.process import Child, Message, first_line, resident_mib, serve
+from keronyx.process import Child, Message, first_line, peak_resident_mib, resident_mib, serve
 from keronyx.rounding import ROUNDED, jittered, moved
 from keronyx.runtime import find
 from keronyx.runtime.handle import environment
@@ -55,16 +55,22 @@ class Oracle:
         self._child.wait_ready(self._timeout_s)
         self._ask("open", request=asdict(self._request))
 
-    def truth(self, inputs: Sequence[Path], count: int, precision: str, folder: Path) -> Truth:
+    def truth(self, inputs: Sequence[Path], count: int, precision: str, folder: Path, no_float64: str = "") -> Truth:
         """Answers to the first `count` inputs at most, fewer where a call takes long.
 
         Args:
             inputs: one `.npy` per model input, shape (number of inputs, *input shape).
             precision: what the rows to be judged compute in: a key of ULP.
             folder: where the answers are kept meanwhile.
+            no_float64: why the model is not to be evaluated in float64, if it is not.
         """
         said = self._ask(
-            "answer", inputs=[str(path) for path in inputs], count=count, precision=precision, folder=str(folder)
+            "answer",
+            inputs=[str(path) for path in inputs],
+            count=count,
+            precision=precision,
+            folder=str(folder),
+            no_float64=no_float64,
         )
 
         def read(files: list[list[str]]) -> list[list[Array]]:
@@ -97,6 +103,8 @@ class _State:
     request: SessionRequest
     model: Any
     call: Callable[..., list[Any]]
+    loaded_mib = 0.0
+    """Resident memory before the first call."""
 
 
 def open_model(order: Message) -> Message:
@@ -107,6 +115,7 @@ def open_model(order: Message) -> Message:
     runtime.start(_State.request)
     _State.model = load(_State.request)
     _State.call = flat_function(_State.model, _State.request)
+    _State.loaded_mib = resident_mib()
     return {}
 
 
@@ -150,7 +159,10 @@ def answer(order: Message) -> Message:
         spent = (time.perf_counter_ns() - begun) / 1e9
         if k + 1 >= LEAST and spent + taken > SECONDS:
             break
-    oracle_files, why = _oracle(stacks, len(keras_files), folder, dtypes) if is_keras else ([], "a SavedModel")
+    why = order["no_float64"] if is_keras else "a SavedModel"
+    oracle_files: list[list[str]] = []
+    if not why:
+        oracle_files, why = _oracle(stacks, len(keras_files), folder, dtypes)
     own = f"Keras {own_precision}" if is_keras else "the SavedModel"
     yard = f"{own}'s own error" if coarse in ("float32", own_precision) else f"{coarse} rounding"
     return {
@@ -167,10 +179,10 @@ def _oracle(stacks: Sequence[Array], count: int, folder: Path, dtypes: frozenset
     """Files of the model's answers in float64; none, and why, where it cannot be evaluated so."""
     from keronyx.recast import recast
 
-    weights_mib = sum(int(np.prod(v.shape)) for v in _State.model.variables) * 8 / 2**20
-    free_mib = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20
-    if weights_mib * 1.5 + resident_mib() > free_mib:
-        return [], f"it needs {weights_mib:,.0f} MiB for weights, {free_mib:,.0f} MiB are free"
+    # What the calls in the model's own precision took beside its weights takes twice as much, and so do these.
+    needed_mib = 2 * (peak_resident_mib() - _State.loaded_mib) + _State.model.count_params() * 8 / 2**20
+    if needed_mib > (free_mib := available_memory_mib()):
+        return [], f"it would take {needed_mib:,.0f} MiB more, {free_mib:,.0f} are free"
     try:
         with recast(_State.model, FLOATS & dtypes, "float64"):
             files = []

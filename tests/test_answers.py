@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keronyx.accuracy import Fixed, Truth
-from keronyx.errors import KeronyxError
+from keronyx.errors import KeronyxError, WorkerMemoryError
 from keronyx.parity import Answers
 from keronyx.pipeline import answers
 from keronyx.types import ModelSpec, TensorSpec, Verdict
@@ -83,3 +83,34 @@ def test_no_oracle_is_started_where_none_may_be(asked: list[Any]) -> None:
     with pytest.raises(KeronyxError, match="interrupted"):
         answers.check(BENCH, {}, may_start=False)
     assert not asked
+
+
+def test_an_oracle_that_runs_out_of_memory_is_asked_again_without_float64(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    class Oracle:
+        def __init__(self, *_: Any) -> None: ...
+
+        def open(self) -> None: ...
+
+        def truth(self, *terms: Any) -> str:
+            asked.append(terms[-1])
+            if not terms[-1]:
+                raise WorkerMemoryError("the oracle was killed")
+            return "truth"
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(answers, "Oracle", Oracle)
+    bench: Any = SimpleNamespace(
+        exported=SimpleNamespace(manifest=SimpleNamespace(artifact=lambda kind: kind)),
+        artifact=lambda runtime: (Path("model.keras"), 1, ()),
+        request=lambda runtime, path: path,
+        options=SimpleNamespace(memory_limit_mib=None, timeout_s=1.0),
+        scratch=tmp_path,
+        files=(),
+    )
+    assert answers.truths(bench, 4, ("float32",)) == {"float32": "truth"}
+    assert asked == ["", "it ran out of memory"]

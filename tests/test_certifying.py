@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -89,6 +90,41 @@ def test_a_file_that_was_tampered_with_fails_with_exit_code_4(segmenter_copy, ru
     assert code == Exit.PARITY and found["rows"][0]["parity"]["verdict"] == "fail"
     code, out, _ = run(segmenter_copy, "--runtimes", "ort", "-q", "--atol", "10")
     assert code == Exit.DONE and "the given tolerances" in out
+
+
+def test_zeros_that_pad_fusion_turns_into_minus_infinity_are_wrong(tmp_path, run):
+    """onnxruntime 1.31.1 folds a Pad of zeros into the MaxPool behind it, which pads with -inf (issue #24737)."""
+    import keras
+    import onnx
+
+    image = keras.Input((16, 20, 3), name="image")
+    negative = keras.layers.Conv2D(4, 1, kernel_initializer=keras.initializers.Constant(-0.5), name="conv")(image)
+    x = keras.layers.ZeroPadding2D(1, name="pad")(negative)
+    keras.Model(image, keras.layers.MaxPooling2D(3, 2, name="pool")(x)).save(tmp_path / "m.keras")
+    code, out, err = run("m.keras", "--runtimes", "ort", "-q", "--json")
+    assert code == Exit.DONE, out + err  # export protects from it
+    (folder,) = (tmp_path / "exports").iterdir()
+    kernel, bias = keras.models.load_model(tmp_path / "m.keras").layers[1].get_weights()
+    helper, numpy_helper = onnx.helper, onnx.numpy_helper
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["nchw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["nchw", "w", "b"], ["c"]),
+        helper.make_node("Pad", ["c", "pads"], ["p"]),
+        helper.make_node("MaxPool", ["p"], ["m"], kernel_shape=[3, 3], strides=[2, 2]),
+        helper.make_node("Transpose", ["m"], ["pool"], perm=[0, 2, 3, 1]),
+    ]
+    constants = {"w": kernel.transpose(3, 2, 0, 1).copy(), "b": bias, "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1])}
+    graph = helper.make_graph(
+        nodes,
+        "raw",
+        [helper.make_tensor_value_info("image", 1, [1, 16, 20, 3])],
+        [helper.make_tensor_value_info("pool", 1, [1, 8, 10, 4])],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    raw = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    onnx.save(raw, folder / "model.onnx")
+    code, out, _ = run(folder, "--runtimes", "ort", "-q")
+    assert code == Exit.PARITY and "FAIL tensor" in out
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ import numpy as np
 
 from keronyx import accuracy
 from keronyx.accuracy import Fixed, Truth
-from keronyx.errors import KeronyxError, UnavailableError
+from keronyx.control_groups import available_memory_mib
+from keronyx.errors import KeronyxError, UnavailableError, WorkerMemoryError
 from keronyx.parity import Answers
 from keronyx.pipeline.opening import Bench
-from keronyx.profiles import environment
 from keronyx.runtime import find
 from keronyx.runtime.handle import Opened
 from keronyx.runtime.oracle import Oracle
-from keronyx.types import Parity, Row
+from keronyx.types import Parity, Row, SessionRequest
 
 NOT_STARTED = KeronyxError("interrupted before it was measured", "run again")
 
@@ -58,19 +58,28 @@ def truths(bench: Bench, count: int, precisions: tuple[str, ...]) -> dict[str, T
     found = bench.artifact(runtime)
     if isinstance(found, Row):
         raise UnavailableError(found.reason, found.remedy)
-    limit = bench.options.memory_limit_mib or environment.available_memory_mib() * 0.9
-    oracle = Oracle(bench.request(runtime, found[0]), bench.options.timeout_s, limit)
-    try:
-        oracle.open()
-        return {precision: _truth(oracle, bench, count, precision) for precision in precisions}
-    finally:
-        oracle.close()
+    request = bench.request(runtime, found[0])
+    return {precision: _truth(bench, request, count, precision) for precision in precisions}
 
 
-def _truth(oracle: Oracle, bench: Bench, count: int, precision: str) -> Truth:
+def _truth(bench: Bench, request: SessionRequest, count: int, precision: str) -> Truth:
+    """From a process of its own; where that runs out of memory, without float64 from another."""
     folder: Path = bench.scratch / f"oracle-{precision}"
     folder.mkdir(exist_ok=True)
-    return oracle.truth(bench.files, count, precision, folder)
+    try:
+        return _asked(bench, request, count, precision, folder, "")
+    except WorkerMemoryError:
+        return _asked(bench, request, count, precision, folder, "it ran out of memory")
+
+
+def _asked(bench: Bench, request: SessionRequest, count: int, precision: str, folder: Path, no_float64: str) -> Truth:
+    limit = bench.options.memory_limit_mib or available_memory_mib() * 0.9
+    oracle = Oracle(request, bench.options.timeout_s, limit)
+    try:
+        oracle.open()
+        return oracle.truth(bench.files, count, precision, folder, no_float64)
+    finally:
+        oracle.close()
 
 
 def computed_in(row_id: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keronyx.control_groups import available_memory_mib
 from keronyx.errors import KeronyxError, UnavailableError, WorkerError, WorkerTimeoutError
 from keronyx.export.convert import Exported
 from keronyx.pipeline.asked import ProfileOptions, Setting
@@ -81,7 +82,7 @@ class Bench:
 
     def worker(self, row: str, runtime: Runtime, path: Path) -> Worker:
         """A process for one row, which has not loaded anything yet."""
-        limit = self.options.memory_limit_mib or environment.available_memory_mib() * 0.9
+        limit = self.options.memory_limit_mib or available_memory_mib() * 0.9
         return Worker(row, runtime.name, self.request(runtime, path), self.options.timeout_s, limit)
 
     def request(self, runtime: Runtime, path: Path) -> SessionRequest:

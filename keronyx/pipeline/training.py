@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from keronyx.control_groups import available_memory_mib
 from keronyx.errors import UsageError
 from keronyx.process import Child
 from keronyx.profiles import curves, environment, grid
@@ -92,7 +93,7 @@ def train(
     settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(count)}
     with Child(CHILD, settings, title="the training") as child:
         child.wait_ready(60)
-        limit = environment.available_memory_mib() * 0.95
+        limit = available_memory_mib() * 0.95
         child.ask(
             "start",
             60,

@@ -39,7 +39,9 @@ def dense(dtype: str = "float32") -> Any:
     return keras.Model(x, keras.layers.Dense(4, name="y", dtype=dtype)(hidden))
 
 
-def asked(model: Any, folder: Path, precision: str = "float32", count: int = 3, **terms: Any) -> dict[str, Any]:
+def asked(
+    model: Any, folder: Path, precision: str = "float32", count: int = 3, no_float64: str = "", **terms: Any
+) -> dict[str, Any]:
     """What the process answers, its files read; called here, without a process."""
     path = folder / "model.keras"
     if hasattr(model, "get_config"):
@@ -53,7 +55,8 @@ def asked(model: Any, folder: Path, precision: str = "float32", count: int = 3, 
         files.append(str(folder / f"input-{i}.npy"))
         np.save(files[-1], random.normal(0, 1, (count, *spec.shape)).astype(spec.dtype))
     oracle.open_model({"request": asdict(made)})
-    said = oracle.answer({"inputs": files, "count": count, "precision": precision, "folder": str(folder)})
+    order = {"inputs": files, "count": count, "precision": precision, "folder": str(folder), "no_float64": no_float64}
+    said = oracle.answer(order)
 
     def read(paths: Any) -> Any:
         return np.load(paths) if isinstance(paths, str) else [read(one) for one in paths]
@@ -127,6 +130,20 @@ def test_a_model_that_cannot_be_evaluated_in_float64_says_why(tmp_path: Path) ->
     found = asked(model, tmp_path)
     assert found["oracle"] == [] and "no float64 oracle" in found["name"] and "AddV2" in found["name"]
     assert len(found["keras"]) == 3
+
+
+def test_a_model_too_large_for_float64_is_judged_by_keras_own_answers_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oracle, "available_memory_mib", lambda: -1e9)
+    found = asked(dense(), tmp_path)
+    assert found["oracle"] == [] and "no float64 oracle: it would take" in found["name"]
+    assert len(found["moved"]) == oracle.MOVED[1]
+
+
+def test_float64_can_be_left_out(tmp_path: Path) -> None:
+    found = asked(dense(), tmp_path, no_float64="it ran out of memory")
+    assert found["oracle"] == [] and found["name"] == "Keras float32 (no float64 oracle: it ran out of memory)"
 
 
 def test_a_saved_model_is_judged_by_its_own_answers_moved_by_rounding(tmp_path: Path) -> None:
