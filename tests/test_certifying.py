@@ -122,9 +122,13 @@ def test_zeros_that_pad_fusion_turns_into_minus_infinity_are_wrong(tmp_path, run
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     raw = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    exported = preparation(folder, None, Silent())(1, ("keras", "onnx"))  # before: a file of another size is made anew
     onnx.save(raw, folder / "model.onnx")
-    code, out, _ = run(folder, "--runtimes", "ort", "-q")
-    assert code == Exit.PARITY and "FAIL tensor" in out
+    found = certify(lambda *_: exported, ParityOptions(runtimes=("ort",), bisect=True), Silent())
+    assert found.rows[0].parity.verdict is Verdict.FAIL
+    assert {gate.name for gate in found.rows[0].parity.gates if gate.verdict is Verdict.FAIL} == {"tensor"}
+    assert found.bisection.optimizers == ("Pad_Fusion",)
+    assert found.bisection.session_option == 'disabled_optimizers=["Pad_Fusion"]'
 
 
 @pytest.mark.parametrize(
