@@ -37,6 +37,7 @@ bench-export: $(VENV)/.ready-bench
 
 bench-parity: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks.faults
+	$(BIN)/python benchmarks/bisecting.py
 
 docs: $(VENV)/.ready-dev
 	$(BIN)/python docs/generate.py
