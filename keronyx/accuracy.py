@@ -57,8 +57,25 @@ FURTHEST = 30.0
 FLIPS = 1e-4
 """Share of positions whose class may change besides four times what rounding changes in Keras and what shaking does."""
 
+ENOUGH_IMAGES = 30
+"""Below this the task overrules no other gate: an interval of few images is a guess."""
+
 SMALLEST = 1e-20
 """Probabilities below this are all the same to the logits."""
+
+LIMITS = {
+    "exact": EXACT,
+    "wrong": WRONG,
+    "tail": TAIL,
+    "tail_share": TAIL_SHARE,
+    "few": FEW,
+    "most_jumps": MOST_JUMPS,
+    "shaken": SHAKEN,
+    "furthest": FURTHEST,
+    "flips": FLIPS,
+    "enough_images": ENOUGH_IMAGES,
+}
+"""Every number that decides a verdict, by name."""
 
 GATES = ("structure", "finite", "tensor", "argmax")
 
@@ -151,12 +168,17 @@ def with_task(parity: Parity, scores: Sequence[TaskScore], max_drop: float, deci
     undecided, which the gate says without failing. Scores without an interval (too few images) decide nothing.
 
     Args:
-        decides: whether the task overrules the tensor and argmax gates, as for precisions below float32.
+        decides: whether the task overrules the tensor and argmax gates, as for precisions below float32, where there
+            are ENOUGH_IMAGES.
     """
     if not scores:
         return parity
     known = [one for one in scores if np.isfinite(one.low) and np.isfinite(one.high)]
-    if not known:
+    lost = [one for one in scores if np.isfinite(one.reference) and not np.isfinite(one.value)]
+    if lost:
+        said = f"{lost[0].name} is no number, Keras' is {lost[0].reference:.4f}"
+        gate = Gate("task", Verdict.FAIL, said)
+    elif not known:
         gate = Gate("task", Verdict.NOT_RUN, f"undecided: {scores[0].images} images are too few for an interval")
     elif min(one.high for one in known) < -max_drop:
         fallen = min(known, key=lambda one: one.high)
@@ -166,12 +188,19 @@ def with_task(parity: Parity, scores: Sequence[TaskScore], max_drop: float, deci
         decided = lowest.low >= -max_drop
         said = _change(lowest) if decided else f"undecided: {_change(lowest)}; more images would tell"
         gate = Gate("task", Verdict.PASS if decided else Verdict.NOT_RUN, said)
+    decides = decides and len(scores) > 0 and scores[0].images >= ENOUGH_IMAGES
     gates = (*parity.gates, gate)
     strict = [one for one in gates if not (decides and one.name in ("tensor", "argmax"))]
     if decides and gate.verdict is Verdict.NOT_RUN:
         strict = list(gates)
     failed = any(one.verdict is Verdict.FAIL for one in strict)
     return replace(parity, verdict=Verdict.FAIL if failed else Verdict.PASS, gates=gates, task=tuple(scores))
+
+
+def task_failed(parity: Parity, why: str) -> Parity:
+    """The parity with gate `task` failed, because the row's answers could not be scored."""
+    gates = (*parity.gates, Gate("task", Verdict.FAIL, why))
+    return replace(parity, verdict=Verdict.FAIL, gates=gates)
 
 
 def _change(score: TaskScore) -> str:

@@ -556,8 +556,9 @@ CERTIFICATE_SCHEMA = 1
 class Certificate:
     """What one `parity` run found out: which files were checked, on what inputs, by what limits, with what verdicts.
 
-    `rows` are as in a report but without samples. `inputs_sha256` hashes the inputs themselves, `data` and `metric` say
-    what scores were taken on and by what, `limits` holds every number that decided a verdict.
+    `verdict` is `fail` where any row's answers are wrong, `not run` where none was checked. `rows` are as in a report
+    but without samples. `inputs_sha256` hashes the inputs themselves, `data_sha256` the items and labels that scores
+    were taken on (`data`) by `metric`; `limits` holds every number that decided a verdict.
     """
 
     schema: int
@@ -572,7 +573,9 @@ class Certificate:
     inputs_sha256: str
     limits: dict[str, float]
     rows: tuple[Row, ...]
+    verdict: Verdict = Verdict.NOT_RUN
     data: str = ""
+    data_sha256: str = ""
     metric: str = ""
     bisection: Bisection | None = None
     """Which layer of the ONNX file goes wrong, if that was asked."""

@@ -137,14 +137,6 @@ def layers(bisection: Bisection) -> Grid:
     return Grid(columns, rows, tuple(map(wording.clean, said)), words=1)
 
 
-def verdict(certificate: Certificate) -> Verdict:
-    """FAIL where any row's answers are wrong, NOT_RUN where none was checked."""
-    verdicts = [row.parity.verdict for row in certificate.rows if row.parity is not None]
-    if Verdict.FAIL in verdicts:
-        return Verdict.FAIL
-    return Verdict.PASS if Verdict.PASS in verdicts else Verdict.NOT_RUN
-
-
 def _line(row: Row) -> tuple[str, ...]:
     parity = row.parity
     if parity is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 from keronyx.cli import app
 from keronyx.errors import DataError, UsageError
 from keronyx.exit_codes import Exit
-from keronyx.pipeline import ParityOptions, Silent, certify, preparation
+from keronyx.pipeline import ParityOptions, Silent, certify, certifying, preparation
 from keronyx.profiles import certificate
 from keronyx.types import Missing, Status, Verdict
 
@@ -161,5 +162,45 @@ def test_a_metric_that_raises_ends_the_run_and_says_where(segmenter_export, fake
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "their_metric.py").write_text("def score(outputs, label):\n    raise KeyError('no such class')\n")
     fakes("HONEST")
+    monkeypatch.setattr(certifying, "find", lambda *_: fakes.of("HONEST"))
     with pytest.raises(DataError, match="their_metric:score failed on scene 0"):
         of(segmenter_export, task=tasks.find(["scenes:3"], "their_metric:score"))
+
+
+def test_a_row_that_cannot_be_scored_though_keras_can_fails_its_task_and_the_others_stand(
+    segmenter_export, fakes, tmp_path, monkeypatch
+):
+    from keronyx.pipeline import tasks
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code = "seen = []\ndef score(*_):\n    seen.append(1)\n    return 0.5 if len(seen) <= 4 else float('nan')\n"
+    (tmp_path / "spoiled_metric.py").write_text(code)
+    fakes("HONEST", "WELL_BEHAVED")
+    monkeypatch.setattr(certifying, "find", lambda *_: fakes.of("HONEST"))
+    keras_itself, other = of(segmenter_export, task=tasks.find(["scenes:4"], "spoiled_metric:score")).rows
+    gates = {gate.name: gate for gate in other.parity.gates}
+    assert gates["task"].verdict is Verdict.FAIL and "gave nan" in gates["task"].detail
+    assert {gate.name: gate.verdict for gate in keras_itself.parity.gates}["task"] is Verdict.PASS
+
+
+def test_where_nothing_could_be_checked_nothing_is_proved(fakes, segmenter_copy, run):
+    fakes(fakes.of("HONEST", "cuda", Missing("no GPU", "")))
+    code, out, _ = run(segmenter_copy, "--providers", "cuda", "-q", "--json")
+    assert code == Exit.ROW and json.loads(out)["verdict"] == "not run"
+
+
+def test_the_users_own_arrays_are_the_inputs_that_are_compared(fakes, segmenter_export, tmp_path, monkeypatch):
+    from keronyx.pipeline import tasks
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "mean_metric.py").write_text("def score(outputs, label):\n    return 1.0\n")
+    exported = preparation(segmenter_export, None, Silent())(1, ("keras",))
+    (image,) = exported.manifest.spec.inputs
+    arrays = np.random.default_rng(0).uniform(0, 255, (5, *image.shape[1:])).astype("float32")
+    np.savez(tmp_path / "mine.npz", **{image.name: arrays, "labels": np.zeros(5)})
+    fakes("HONEST")
+    monkeypatch.setattr(certifying, "find", lambda *_: fakes.of("HONEST"))
+    found = of(segmenter_export, inputs=3, task=tasks.find([str(tmp_path / "mine.npz")], "mean_metric:score"))
+    np.save(tmp_path / "wanted.npy", arrays[:3, None], allow_pickle=False)
+    assert found.inputs_sha256 == hashlib.sha256((tmp_path / "wanted.npy").read_bytes()).hexdigest()
+    assert "mine.npz" in found.inputs and len(found.data_sha256) == 64

@@ -33,7 +33,7 @@ def parity(
     providers: Annotated[str, typer.Option(help="Where to run: cpu, cuda, tensorrt; comma-separated.")] = "cpu",
     runtimes: Annotated[str | None, typer.Option(help="Which runtimes, comma-separated; all without it.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Batch size.")] = 1,
-    threads: Annotated[int, typer.Option(min=0, help="Threads of every runtime; 0 for all usable cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=256, help="Threads of every runtime; 0 for all usable cores.")] = 0,
     inputs: Annotated[int, typer.Option(min=2, max=64, help="Inputs whose answers are compared.")] = 4,
     data: Annotated[
         list[str] | None,
@@ -50,7 +50,8 @@ def parity(
         ),
     ] = None,
     max_drop: Annotated[
-        float, typer.Option(min=0.0, help="What a score may lose against Keras before the row fails.")
+        float,
+        typer.Option(min=0.0, help="What a score may lose against Keras before the row fails, in the score's units."),
     ] = 0.002,
     atol: Annotated[
         float | None, typer.Option(min=0.0, help="Absolute tolerance in place of Keras' own error.")
@@ -172,14 +173,13 @@ def _write(found: Certificate, path: Path) -> None:
 
 def _exit_code(found: Certificate, strict: bool) -> Exit:
     """The gravest applies."""
-    from keronyx.profiles.certificate import verdict
     from keronyx.types import TIMED, Status, Verdict
 
     statuses = {row.status for row in found.rows}
-    if verdict(found) is Verdict.FAIL:
+    if found.verdict is Verdict.FAIL:
         return Exit.PARITY
     if statuses & {Status.FAILED, Status.FELL_BACK, Status.TIMEOUT} or (strict and Status.UNAVAILABLE in statuses):
         return Exit.ROW
-    if any(row.status in TIMED and row.parity is None for row in found.rows):
-        return Exit.ROW
+    if found.verdict is Verdict.NOT_RUN or any(row.status in TIMED and row.parity is None for row in found.rows):
+        return Exit.ROW  # nothing was proved
     return Exit.DONE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from keronyx.pipeline.tasks import Collected, Task
 from keronyx.profiles import environment, plan
 from keronyx.runtime import RUNTIMES, find
 from keronyx.runtime.handle import Opened, Worker
-from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Bisection, Certificate, Row, Runtime
+from keronyx.types import CERTIFICATE_SCHEMA, TIMED, Bisection, Certificate, Row, Runtime, Verdict
 
 MAX_DROP = 0.002
 """What a score may lose against Keras."""
@@ -72,7 +73,8 @@ def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Cer
     warnings: list[str] = []
     with opening.scratch_folder() as scratch:
         bench = _bench(exported, setting, options, Path(scratch))
-        run = _Run(bench, options, progress)
+        run = _Run(bench, options, progress, frozenset(bench.blank(runtime).id for runtime in runtimes))
+        reference = run.reference() if options.task is not None else None  # first: errors here are the data's
         rows = {runtime: run.row(runtime) for runtime in runtimes}
         progress.phase("asking the float64 oracle")
         try:
@@ -80,14 +82,14 @@ def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Cer
         except KeronyxError as error:
             warnings.append(f"no row could be checked: the oracle failed ({error.message})")
             found = {}
-        reference = run.reference() if options.task is not None and found else None
         bisection = _bisection(bench, options, progress) if options.bisect else None
         digest = hashlib.sha256()
         for file in bench.files:
             digest.update(file.read_bytes())
     checked = [replace(row, parity=found.get(row.id)) for row in rows.values()]
     if reference is not None:
-        checked = [_with_task(row, run.collected.get(row.id), reference, options) for row in checked]
+        checked = [_with_task(row, run, reference, options) for row in checked]
+    warnings += _fewer(checked, options)
     packages = [*(tool for tool in folder.TOOLS if tool != "keronyx"), *(runtime.package for runtime in runtimes)]
     return Certificate(
         schema=CERTIFICATE_SCHEMA,
@@ -101,6 +103,8 @@ def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Cer
         inputs_sha256=digest.hexdigest(),
         limits=_limits(options),
         rows=tuple(checked),
+        verdict=_verdict(checked),
+        data_sha256=reference.sha256 if reference is not None else "",
         data=options.task.data_name if options.task else "",
         metric=options.task.metric_name if options.task else "",
         bisection=bisection,
@@ -112,13 +116,23 @@ def certify(prepare: Prepare, options: ParityOptions, progress: Progress) -> Cer
 class _Run:
     """Rows opened one after the other: what they answered, and what they scored."""
 
-    def __init__(self, bench: opening.Bench, options: ParityOptions, progress: Progress) -> None:
-        self.bench, self.options, self.progress = bench, options, progress
+    def __init__(
+        self, bench: opening.Bench, options: ParityOptions, progress: Progress, wanted: frozenset[str]
+    ) -> None:
+        self.bench, self.options, self.progress, self.wanted = bench, options, progress, wanted
         self.opened: dict[str, Opened] = {}
         self.collected: dict[str, Collected] = {}
+        self.unscored: dict[str, str] = {}
+        self.rows: dict[str, Row] = {}
 
     def row(self, runtime: Runtime) -> Row:
-        """One row without its parity: opened, asked, scored, closed."""
+        """One row without its parity: opened, asked, scored, closed; once."""
+        row_id = self.bench.blank(runtime).id
+        if row_id not in self.rows:
+            self.rows[row_id] = self._row(runtime)
+        return self.rows[row_id]
+
+    def _row(self, runtime: Runtime) -> Row:
         row = self.bench.blank(runtime)
         self.progress.phase(f"asking {row.id}")
         if missing := runtime.missing():
@@ -136,8 +150,6 @@ class _Run:
             if row.status in TIMED:
                 self.opened[row.id] = opened
                 self._score(worker, row.id)
-        except (DataError, SourceError):  # the data or the metric are at fault, whatever the row
-            raise
         except KeronyxError as error:
             return opening.failed(row, error)
         finally:
@@ -150,10 +162,11 @@ class _Run:
         Raises:
             KeronyxError: it cannot be scored.
         """
-        runtime = find("tf-graph", "cpu")
-        row = self.bench.blank(runtime)
-        if row.id not in self.collected:
-            row = self.row(runtime)
+        row = self.row(find("tf-graph", "cpu"))
+        if row.id not in self.wanted:
+            self.opened.pop(row.id, None)  # it is not among the rows that are judged
+        if row.id in self.unscored:
+            raise DataError(self.unscored[row.id])
         if row.id not in self.collected:
             raise KeronyxError(f"Keras itself could not be scored: {row.reason}", row.remedy)
         return self.collected[row.id]
@@ -166,7 +179,10 @@ class _Run:
         task = self.options.task
         if task is not None:
             self.progress.phase(f"scoring {row_id}")
-            self.collected[row_id] = task.evaluate(worker, self.bench.exported.manifest.spec, self.progress)
+            try:
+                self.collected[row_id] = task.evaluate(worker, self.bench.exported.manifest.spec, self.progress)
+            except (DataError, SourceError) as error:  # Keras' own answers were scored before: this row's cannot be
+                self.unscored[row_id] = error.message
 
 
 def _bench(exported: Exported, setting: Setting, options: ParityOptions, scratch: Path) -> opening.Bench:
@@ -175,7 +191,13 @@ def _bench(exported: Exported, setting: Setting, options: ParityOptions, scratch
         timeout_s=options.timeout_s, memory_limit_mib=options.memory_limit_mib, seed=options.seed, hot=False
     )
     draw, words = (options.task.draw, options.task.data_name) if options.task else (None, "")
-    return opening.bench(exported, setting, asked, scratch, options.inputs, draw, words)
+    made = opening.bench(exported, setting, asked, scratch, options.inputs, draw, words)
+    given = options.task.inputs(exported.manifest.spec, options.inputs, options.batch) if options.task else None
+    if options.task is None or given is None:
+        return made
+    for path, array in zip(made.files, given, strict=True):
+        np.save(path, array, allow_pickle=False)
+    return replace(made, fed=replace(made.fed, arrays=tuple(given), description=words))
 
 
 def _bisection(bench: opening.Bench, options: ParityOptions, progress: Progress) -> Bisection:
@@ -192,8 +214,10 @@ def _bisection(bench: opening.Bench, options: ParityOptions, progress: Progress)
     )
 
 
-def _with_task(row: Row, mine: Collected | None, reference: Collected, options: ParityOptions) -> Row:
-    task = options.task
+def _with_task(row: Row, run: _Run, reference: Collected, options: ParityOptions) -> Row:
+    task, mine = options.task, run.collected.get(row.id)
+    if row.parity is not None and row.id in run.unscored:
+        return replace(row, parity=accuracy.task_failed(row.parity, run.unscored[row.id]))
     if row.parity is None or mine is None or task is None:
         return row
     scores = task.compare(mine, reference)
@@ -201,7 +225,21 @@ def _with_task(row: Row, mine: Collected | None, reference: Collected, options: 
     return replace(row, parity=accuracy.with_task(row.parity, scores, options.max_drop, decides))
 
 
+def _verdict(rows: Sequence[Row]) -> Verdict:
+    """FAIL where any row's answers are wrong, NOT_RUN where none was checked."""
+    verdicts = {row.parity.verdict for row in rows if row.parity is not None}
+    return Verdict.FAIL if Verdict.FAIL in verdicts else Verdict.PASS if verdicts else Verdict.NOT_RUN
+
+
+def _fewer(rows: Sequence[Row], options: ParityOptions) -> list[str]:
+    """What is to be said where fewer inputs were compared than were asked for."""
+    compared = min((row.parity.inputs for row in rows if row.parity is not None), default=options.inputs)
+    return [f"{compared} of {options.inputs} inputs were compared: the oracle's time was over"] * (
+        compared < options.inputs
+    )
+
+
 def _limits(options: ParityOptions) -> dict[str, float]:
     if options.fixed is not None:
         return {"atol": options.fixed.atol, "rtol": options.fixed.rtol, "max_drop": options.max_drop}
-    return {"exact": accuracy.EXACT, "wrong": accuracy.WRONG, "max_drop": options.max_drop}
+    return {**accuracy.LIMITS, "max_drop": options.max_drop}

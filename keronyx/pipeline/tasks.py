@@ -12,6 +12,7 @@ batch axis; higher is better; its score is the mean over items.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import statistics
 import tempfile
@@ -70,6 +71,8 @@ class Collected:
     segmentation: Scores | None = None
     metric: str = ""
     values: tuple[float, ...] = ()
+    sha256: str = ""
+    """Of the inputs and labels of all items."""
 
     def figures(self) -> dict[str, float]:
         """Every score by name."""
@@ -110,6 +113,16 @@ class Task:
 
         return draw
 
+    def inputs(self, spec: ModelSpec, count: int, batch: int = 1) -> list[Array] | None:
+        """The first items of arrays as `count` inputs, (count, batch, ...) for each of the model's; repeated where
+        there are fewer. None for images, which `draw` gives."""
+        if isinstance(self.data, Scenes):
+            return None
+        size = spec.inputs[0].shape[0] or batch
+        items = [self.data.item(i % len(self.data), spec)[0] for i in range(count * size)]
+        stacked = [np.stack(arrays) for arrays in zip(*items, strict=True)]
+        return [array.reshape(count, size, *array.shape[1:]) for array in stacked]
+
     def check(self, spec: ModelSpec) -> None:
         """Raises UsageError or DataError when the model does not take the data, or its answers cannot be scored."""
         self.data.check(spec)
@@ -135,12 +148,18 @@ class Task:
         """
         batch = spec.inputs[0].shape[0] or batch
         segmentation, values, taken = Scores(), list[float](), list[float]()
+        digest = hashlib.sha256()
         with tempfile.TemporaryDirectory(prefix="keronyx-") as scratch:
             for start in range(0, len(self.data), batch):
                 progress.items(start, len(self.data), "scoring")
                 numbers = range(start, min(start + batch, len(self.data)))
                 items = [self.data.item(number, spec) for number in numbers]
+                for inputs, label in items:
+                    for array in (*inputs, label):
+                        digest.update(np.ascontiguousarray(array).tobytes())
                 answers, milliseconds = _call(worker, [inputs for inputs, _ in items], batch, Path(scratch))
+                if len(answers) != len(spec.outputs):
+                    raise DataError(f"{len(answers)} outputs, the model has {len(spec.outputs)}")
                 taken.append(milliseconds / batch)
                 for place, (number, (_, label)) in enumerate(zip(numbers, items, strict=True)):
                     own = [answer[place] for answer in answers]
@@ -152,8 +171,8 @@ class Task:
             progress.items(len(self.data), len(self.data), "scoring")
         item_ms = statistics.median(taken)
         if self.metric is None:
-            return Collected(len(self.data), item_ms, segmentation)
-        return Collected(len(self.data), item_ms, None, self.metric.name, tuple(values))
+            return Collected(len(self.data), item_ms, segmentation, sha256=digest.hexdigest())
+        return Collected(len(self.data), item_ms, None, self.metric.name, tuple(values), digest.hexdigest())
 
     def compare(self, mine: Collected, reference: Collected) -> tuple[TaskScore, ...]:
         """Every score beside the reference's on the same items, with paired 95 % intervals (NaN for fewer than four).

@@ -271,7 +271,8 @@ def score(difference: float, width: float, name: str = "official F") -> TaskScor
         (score(0.01, 0.001), Verdict.PASS),
         (score(-0.01, 0.001), Verdict.FAIL),
         (score(-0.001, 0.01), Verdict.NOT_RUN),
-        (score(float("nan"), 0.01), Verdict.NOT_RUN),
+        (TaskScore("IoU", 0.9, 0.9, float("nan"), float("nan"), 3), Verdict.NOT_RUN),
+        (score(float("nan"), 0.01), Verdict.FAIL),  # NaN among the answers that only the task sees
     ],
 )
 def test_the_task_gate_decides_by_the_whole_interval(found: TaskScore, verdict: Verdict) -> None:
@@ -284,7 +285,8 @@ def test_the_task_gate_decides_by_the_whole_interval(found: TaskScore, verdict: 
 
 def test_the_worst_score_decides_and_one_without_an_interval_does_not() -> None:
     parity = of(Network())
-    unknown, fallen = score(-0.5, float("nan"), "soft F"), score(-0.01, 0.001, "IoU")
+    unknown = TaskScore("soft F", 0.4, 0.9, float("nan"), float("nan"), 50)
+    fallen = score(-0.01, 0.001, "IoU")
     assert with_task(parity, [score(0, 0), unknown], 0.002, decides=False).gates[-1].verdict is Verdict.PASS
     gate = with_task(parity, [score(0, 0), unknown, fallen], 0.002, decides=False).gates[-1]
     assert gate.verdict is Verdict.FAIL and gate.detail.startswith("IoU -0.0100")
@@ -297,6 +299,8 @@ def test_a_coarse_precision_is_decided_by_the_task_and_a_fine_one_is_not() -> No
     assert with_task(off, [score(0, 0.0005)], 0.002, decides=False).verdict is Verdict.FAIL
     undecided = with_task(off, [score(-0.001, 0.01)], 0.002, decides=True)
     assert undecided.verdict is Verdict.FAIL
+    few = TaskScore("official F", 0.9, 0.9, 0.0, 0.0, 4)
+    assert with_task(off, [few], 0.002, decides=True).verdict is Verdict.FAIL
     assert with_task(of(network), [], 0.002, decides=True).gates[-1].name == "argmax"
 
 

@@ -132,6 +132,19 @@ def test_a_model_that_cannot_be_evaluated_in_float64_says_why(tmp_path: Path) ->
     assert len(found["keras"]) == 3
 
 
+def test_a_model_whose_output_stays_in_float32_has_no_oracle(tmp_path: Path) -> None:
+    import keras
+
+    @keras.saving.register_keras_serializable("test_oracle")
+    class Casts(keras.layers.Layer):  # type: ignore[misc,unused-ignore]
+        def call(self, x: Any) -> Any:
+            return keras.ops.cast(x, "float32")
+
+    x = keras.Input((6,), name="x")
+    found = asked(keras.Model(x, Casts(name="y")(keras.layers.Dense(4)(x))), tmp_path)
+    assert found["oracle"] == [] and "an output stays float32" in found["name"]
+
+
 def test_a_model_too_large_for_float64_is_judged_by_keras_own_answers_and_it_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
