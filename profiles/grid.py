@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keronyx.errors import UsageError
+from keronyx.profiles.wording import one_line
 
 if TYPE_CHECKING:
     import rich.table
@@ -17,13 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Grid:
-    """Headers, as many texts a row, and sentences below them."""
+    """Headers, as many texts a row, and sentences below them; control characters in them reach no format."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     notes: tuple[str, ...] = ()
     words: int = 0
     """How many of the last columns hold sentences, which go to the left like the first."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "columns", tuple(map(one_line, self.columns)))
+        object.__setattr__(self, "rows", tuple(tuple(map(one_line, row)) for row in self.rows))
+        object.__setattr__(self, "notes", tuple(map(one_line, self.notes)))
 
     def right(self, place: int) -> bool:
         """Whether a column's texts are aligned to the right, as figures are."""
@@ -67,10 +73,10 @@ def text(grid: Grid) -> str:
 
 
 def markdown(grid: Grid) -> str:
-    """A pipe table; bars and line ends in a text cannot break it."""
+    """A pipe table; bars in a text cannot break it."""
 
     def line(cells: tuple[str, ...]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+        return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
     rule = "|" + "|".join("---:" if grid.right(place) else "---" for place in range(len(grid.columns))) + "|"
     notes = [f"\n{note}" for note in grid.notes]

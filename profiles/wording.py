@@ -17,9 +17,15 @@ def clean(text: str) -> str:
     Names of layers, models and packages come from files nobody vouches for: an escape sequence in one must not reach
     a terminal, a right-to-left override must not turn a sentence around.
     """
-    if not text.isprintable():
-        text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    text = one_line(text)
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """As `clean`, of any length."""
+    if text.isprintable():
+        return text
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _decimals(value: float, digits: int) -> int:

@@ -46,6 +46,17 @@ def test_no_figure_is_cut_on_a_narrow_terminal():
     assert out.getvalue().count("0.123456") == 6
 
 
+@pytest.mark.parametrize("form", [grid.text, grid.markdown, grid.csv])
+def test_no_control_character_reaches_a_format(form):
+    evil = "a\x1b[31m\u202eb\nc"
+    made = form(Grid((evil, "F"), ((evil, "1"),), (evil,)))
+    assert "a [31m b c" in made and made.replace("\n", "").isprintable()
+
+
+def test_a_long_sentence_is_not_cut():
+    assert len(Grid(("a",), (), ("word " * 200,)).notes[0]) == 1000
+
+
 def test_a_suffix_names_the_format():
     assert grid.by_suffix(Path("a.md"))(TABLE) == grid.markdown(TABLE)
     with pytest.raises(UsageError, match=r"'\.doc'"):
