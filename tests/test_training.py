@@ -45,12 +45,35 @@ def test_what_is_no_cycle_is_a_usage_error(text):
 def test_a_folder_knows_what_its_run_was_asked_for(tmp_path):
     asked = Asked("unet:2", ("scenes:6",), ("scenes:2",), (Cycle(1, 1e-3),), batch=3)
     runs.begin(asked, tmp_path)
+    (tmp_path / runs.LOG).write_text("epoch,cycle\n0,1\n")
     assert training.settle("unet:2", tmp_path, {}) == asked
     assert training.settle("unet:2", tmp_path, {"batch": 3}) == asked
     with pytest.raises(UsageError, match="batch differ"):
         training.settle("unet:2", tmp_path, {"batch": 2})
     with pytest.raises(UsageError, match="network differ"):
         training.settle("unet:4", tmp_path, {})
+
+
+def test_a_run_that_never_began_lends_no_terms_to_the_next(tmp_path):
+    terms = {"data": ("scenes:6",), "validation": ("scenes:2",)}
+    runs.begin(training.settle("unet:2", tmp_path, {**terms, "height": 33, "weights": "bad.npz"}), tmp_path)
+    asked = training.settle("unet:2", tmp_path, {**terms, "height": 32})
+    assert (asked.height, asked.weights) == (32, None)
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_anything_starts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(training, "Child", None)
+    (tmp_path / "file").write_text("")
+    done = keronyx("train unet:2 -o file/run")
+    assert done.exit_code != 0 and done.stderr.startswith("keronyx: file/run cannot be written: ")
+    assert "unexpected" not in done.stderr
+
+
+@pytest.mark.parametrize("line", ["train unet:2", "evaluate unet:2 --data scenes:2"])
+def test_no_more_threads_than_any_machine_has_are_taken(line):
+    done = keronyx(f"{line} --threads 257")
+    assert done.exit_code == 2 and "256" in done.stderr
 
 
 def test_data_without_validation_is_a_usage_error(tmp_path):
@@ -89,14 +112,15 @@ def test_a_killed_run_goes_on_and_a_finished_one_is_only_reported(tmp_path, monk
     before = len(runs.epochs(tmp_path / "run"))
     assert 0 < before < 4 and not training.finished(tmp_path / "run")
 
-    told = keronyx("train unet:2 -o run --licence drawn --json")  # the folder knows the rest
+    told = keronyx("train unet:2 -o run --json")  # the folder knows the rest
     assert told.exit_code == 0, told.stderr
     rows = json.loads(told.stdout)["cycles"]
     assert [row["epochs"] for row in rows] == [3, 1] and all(row["validation_image_ms"] > 0 for row in rows)
     assert len(runs.epochs(tmp_path / "run")) == 4
     with np.load(tmp_path / "run" / "weights.npz") as stored:
         card = json.loads(str(stored["card.json"]))
-    assert card["licence"] == "drawn" and card["scores"]["lyft_f"] == rows[-1]["lyft_f"]
+    assert card["licence"] == "drawn" and "--cycles" in card["command"]
+    assert card["scores"]["lyft_f"] == rows[-1]["lyft_f"]
     assert (tmp_path / "run" / "curves.svg").read_text().startswith("<svg")
 
     monkeypatch.setattr(training, "Child", None)  # nothing is started again

@@ -52,7 +52,7 @@ def trained(name: str, image_height: int = 320, image_width: int = 400, weights:
     if not weights and not file.is_file():
         return build(name, image_height, image_width)
     model = architecture(name, image_height, image_width)
-    stored.load(model, file)
+    stored.load(model, file, str(parse(name)))
     return model
 
 

@@ -1,8 +1,8 @@
 """A training run's folder, read and written without Keras: what was asked, a line an epoch, a row a cycle.
 
-`run.json` is what was asked, `log.csv` has one line an epoch, `cycles.json` one row a cycle (the seed's table),
-`best.weights.h5` the weights of the best epoch, `backup/` where an unfinished run goes on, `weights.npz` the trained
-weights with their card, once it is finished.
+`run.json` is what was asked, `origin.json` how it was started and on what terms, `log.csv` has one line an epoch,
+`cycles.json` one row a cycle (the seed's table), `best.weights.h5` the weights of the best epoch, `backup/` where an
+unfinished run goes on, `weights.npz` the trained weights with their card, once it is finished.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from keronyx.errors import ReportError, UsageError
+from keronyx.errors import ReportError, UnwritableError, UsageError
 from keronyx.zoo import names
 
-ASKED, LOG, CYCLES, BEST, BACKUP, WEIGHTS = (
+ASKED, ORIGIN, LOG, CYCLES, BEST, BACKUP, WEIGHTS = (
     "run.json",
+    "origin.json",
     "log.csv",
     "cycles.json",
     "best.weights.h5",
@@ -75,20 +76,48 @@ def check(asked: Asked) -> None:
         raise UsageError("no cycle is named", "for example --cycles 22@1e-3,6@2e-4")
 
 
-def begin(asked: Asked, folder: Path) -> None:
-    """Make the folder of a run, or find that it is this one's.
+def begin(asked: Asked, folder: Path, *, command: str = "", licence: str = "") -> None:
+    """Make the folder of a run, or find that it is this one's. One that was refused before its first epoch gives way.
+
+    Args:
+        asked: the run.
+        folder: made where there is none.
+        command: how it was started; that of the first start is kept.
+        licence: terms of the data; those of an earlier start are kept when this one says none.
 
     Raises:
         UsageError: the folder holds a run that was asked for in other words.
+        UnwritableError: the folder cannot be made or written.
     """
     known = asked_of(folder)
-    if known is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / ASKED, asdict(asked))
-    elif known != asked:
+    if known is not None and known != asked and begun(folder):
         there, wanted = asdict(known), asdict(asked)
         differing = ", ".join(name for name in wanted if there[name] != wanted[name])
         raise UsageError(f"{folder} holds another run ({differing} differ)", "name another folder, or ask for the same")
+    first = origin(folder) if known == asked else {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(
+            folder / ORIGIN,
+            {"command": first.get("command") or command, "licence": licence or first.get("licence", "")},
+        )
+        if known != asked:
+            if not begun(folder):
+                (folder / BEST).unlink(missing_ok=True)  # of an epoch that was never finished
+            _write(folder / ASKED, asdict(asked))
+    except OSError as error:
+        raise UnwritableError(f"{folder} cannot be written: {error.strerror}", "name another folder with -o") from error
+
+
+def begun(folder: Path) -> bool:
+    """Whether anything of a run is there to go on from: a line of the log, a row or a backup."""
+    backup = folder / BACKUP
+    return bool(rows(folder) or epochs(folder) or (backup.is_dir() and any(backup.iterdir())))
+
+
+def origin(folder: Path) -> dict[str, str]:
+    """`command` and `licence` of the run's first start; empty where that is not known."""
+    return dict(_read(folder / ORIGIN) or {})
 
 
 def asked_of(folder: Path) -> Asked | None:
@@ -168,7 +197,7 @@ def _size(size: tuple[int, int]) -> str:
 def _read(file: Path) -> Any:
     try:
         return json.loads(file.read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise ReportError(f"{file} is damaged: {error}", "name another folder") from error

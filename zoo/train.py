@@ -38,8 +38,9 @@ def train(
     Args:
         threads: of the TensorFlow backend, before it has done anything; its own choice without it. Other backends
             have none to set.
-        licence: what is to be said of the data's terms, for the card of the weights.
-        command: how the run was started, for the card.
+        licence: what is to be said of the data's terms, for the card of the weights; what an earlier start said
+            without it.
+        command: how the run was started, for the card, which tells the first.
         told: what happens (see callbacks.py).
 
     Raises:
@@ -51,7 +52,7 @@ def train(
     data, validation = find(asked.data), find(asked.validation)
     if threads:
         _use_threads(threads)
-    runs.begin(asked, folder)
+    runs.begin(asked, folder, command=command, licence=licence)
     size = (asked.height, asked.width)
     learning = batches(data, size, asked.batch, augment=True, seed=asked.seed, patch=asked.patch)
     checking = batches(validation, size, asked.batch, augment=False)
@@ -65,7 +66,7 @@ def train(
             if found := learning.error or checking.error:
                 raise found from error
             raise
-    _keep(asked, folder, licence, command)
+    _keep(asked, folder)
     return runs.rows(folder)
 
 
@@ -138,7 +139,7 @@ def start_from(model: Any, file: str, network: str) -> None:
         what = f"no trained weights come with {network}" if file == "shipped" else f"{file}: no such weights file"
         raise SourceError(what, "leave --weights away to start from random ones")
     if path.suffix == ".npz":
-        weights.load(model, path)
+        weights.load(model, path, network)
         return
     try:
         model.load_weights(str(path))
@@ -167,7 +168,7 @@ def _validated(model: Any, checking: Any) -> dict[str, float]:
     return {"validation_image_ms": taken / checking.images, **found}
 
 
-def _keep(asked: Asked, folder: Path, licence: str, command: str) -> None:
+def _keep(asked: Asked, folder: Path) -> None:
     """Write the trained weights with their card, unless that is done."""
     if (folder / runs.WEIGHTS).is_file():
         return
@@ -183,8 +184,7 @@ def _keep(asked: Asked, folder: Path, licence: str, command: str) -> None:
         "scores": {name: last[name] for name in ("loss", "lyft_f", "car_f", "road_f")},
         "cycles": [[cycle.epochs, cycle.learning_rate] for cycle in asked.cycles],
         "seed": asked.seed,
-        "command": command,
-        "licence": licence,
+        **runs.origin(folder),
         "keronyx": keronyx.__version__,
     }
     weights.save(model, folder / runs.WEIGHTS, card)

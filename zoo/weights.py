@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent / "weights"
 CARD = "card.json"
+
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    OSError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What reading a damaged `.npz` raises; MemoryError, when an array says it is larger than any memory."""
 
 
 def file_of(network: str, folder: Path | None = None) -> Path:
@@ -38,8 +52,22 @@ def save(model: keras.Model, file: Path, card: dict[str, Any]) -> None:
     os.replace(temporary, file)
 
 
-def load(model: keras.Model, file: Path) -> dict[str, Any]:
+def card(file: Path) -> dict[str, Any]:
+    """The card alone, without reading the weights; empty where there is none to be read."""
+    try:
+        with np.load(file, allow_pickle=False) as stored:
+            return dict(json.loads(str(stored[CARD])))
+    except UNREADABLE:
+        return {}
+
+
+def load(model: keras.Model, file: Path, network: str = "") -> dict[str, Any]:
     """Put a file's weights into a model of that architecture; its card.
+
+    Args:
+        model: that architecture.
+        file: of `save`.
+        network: the model's name in the zoo, such as `unet:16`, which the card must not contradict.
 
     Raises:
         SourceError: the file's weights are not this model's, or it is no file of weights.
@@ -47,9 +75,13 @@ def load(model: keras.Model, file: Path) -> dict[str, Any]:
     try:
         with np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        card: dict[str, Any] = json.loads(str(arrays.pop(CARD)))
-    except (ValueError, TypeError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        card: dict[str, Any] = dict(json.loads(str(arrays.pop(CARD))))
+    except UNREADABLE as error:
         raise SourceError(f"{file} holds no weights of the zoo", "train writes such files: weights.npz") from error
+    if network and card.get("network", network) != network:
+        raise SourceError(f"{file.name} holds weights of {card['network']}, not of {network}", "name those of that one")
+    if words := sorted(path for path, array in arrays.items() if array.dtype.kind not in "fiu"):
+        raise SourceError(f"{file.name} holds other things than numbers: {words[0]}", "train writes weights.npz")
     variables = {variable.path: variable for variable in model.weights}
     misfit = set(variables) ^ set(arrays) | {
         path for path in set(variables) & set(arrays) if tuple(variables[path].shape) != arrays[path].shape

@@ -46,7 +46,7 @@ def evaluate(
     providers: Annotated[str, typer.Option(help="Where to run them: cpu, cuda, tensorrt; comma-separated.")] = "cpu",
     image_size: ImageSize = None,
     batch: Annotated[str, typer.Option(metavar="N", help="Items a call.")] = "1",
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0 is all usable cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=256, help="Threads; 0 is all usable cores.")] = 0,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help=".json, .csv, .md or .txt.")
     ] = None,

@@ -52,7 +52,7 @@ def train(
         typer.Option(metavar="FILE|shipped", help="Start from these (.npz, .weights.h5) or those the zoo ships."),
     ] = None,
     licence: Annotated[str, typer.Option(metavar="TEXT", help="Terms of the data, for the card in weights.npz.")] = "",
-    threads: Annotated[int, typer.Option(min=0, help="Threads; 0 is all usable cores.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, max=256, help="Threads; 0 is all usable cores.")] = 0,
     json: JsonOutput = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -125,4 +125,4 @@ def _show(folder: Path, as_json: bool) -> None:
         print(dumps(training.told(folder), indent=2))
         return
     terminal.show_grid(training.report(folder))
-    print(f"run: {folder} (weights.npz, curves.svg, report.md, log.csv)")
+    print(f"run: {terminal.plain(str(folder))} (weights.npz, curves.svg, report.md, log.csv)")

@@ -50,7 +50,7 @@ def cycles(text: str) -> tuple[Cycle, ...]:
 
 
 def settle(network: str, folder: Path, named: dict[str, Any]) -> Asked:
-    """What is to be run: what the folder's run was asked for, if there is one, else the defaults; and what is `named`.
+    """What is to be run: what the folder's run was asked for, if it has begun, else the defaults; and what is `named`.
 
     Args:
         named: fields of Asked that the user gave.
@@ -59,14 +59,15 @@ def settle(network: str, folder: Path, named: dict[str, Any]) -> Asked:
         UsageError: no such network, or the folder's run was asked for in other words.
     """
     text = str(names.parse(network))
-    there = runs.asked_of(folder)
+    there = runs.asked_of(folder) if runs.begun(folder) else None
+    known = there is not None
     if there is None:
         there = Asked(text, DATA, VALIDATION if "data" not in named else (), CYCLES)
         if "data" in named and "validation" not in named:
             raise UsageError("--data needs --validation beside it", "images that are not trained on, such as DIR/val")
     asked = replace(there, network=text, **named)
     runs.check(asked)
-    if runs.asked_of(folder) is not None:
+    if known:
         runs.begin(asked, folder)  # tells what differs
     return asked
 
@@ -85,10 +86,13 @@ def train(
     Args: as `zoo.train.train`.
 
     Raises:
-        KeronyxError: as there; WorkerMemoryError when the process outgrew the free memory.
+        KeronyxError: as there; UnwritableError when the folder cannot be made, WorkerMemoryError when the process
+            outgrew the free memory.
     """
+    # Refused here rather than after TensorFlow has started.
     for texts in (asked.data, asked.validation):
-        pairs.find(texts)  # refused here rather than after TensorFlow has started
+        pairs.find(texts)
+    runs.begin(asked, folder, command=command, licence=licence)
     count = threads or environment.usable_cores()
     settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "OMP_NUM_THREADS": str(count)}
     with Child(CHILD, settings, title="the training") as child:

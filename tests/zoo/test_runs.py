@@ -2,7 +2,7 @@
 
 import pytest
 
-from keronyx.errors import ReportError, UsageError
+from keronyx.errors import ReportError, UnwritableError, UsageError
 from keronyx.zoo import runs
 from keronyx.zoo.runs import Asked, Cycle
 
@@ -24,8 +24,47 @@ def test_what_was_asked_is_read_back(tmp_path):
 def test_another_run_in_the_folder_is_named_by_what_differs(tmp_path):
     runs.begin(ASKED, tmp_path)
     runs.begin(ASKED, tmp_path)
+    logged(tmp_path, "0,1,1,9,0.1")
     with pytest.raises(UsageError, match=r"\(batch, seed differ\)"):
         runs.begin(Asked(**{**vars(ASKED), "batch": 3, "seed": 1}), tmp_path)
+
+
+def test_a_run_that_never_began_gives_way_to_what_is_asked_next(tmp_path):
+    other = Asked(**{**vars(ASKED), "batch": 3})
+    runs.begin(ASKED, tmp_path, command="first", licence="mine")
+    (tmp_path / runs.LOG).write_text("")  # a start that was refused may leave the file alone
+    (tmp_path / runs.BEST).write_bytes(b"")
+    runs.begin(other, tmp_path, command="second")
+    assert runs.asked_of(tmp_path) == other and not (tmp_path / runs.BEST).exists()
+    assert runs.origin(tmp_path) == {"command": "second", "licence": ""}
+
+
+@pytest.mark.parametrize("what", ["row", "line", "backup"])
+def test_a_run_has_begun_with_a_row_a_line_or_a_backup(tmp_path, what):
+    assert not runs.begun(tmp_path)
+    if what == "row":
+        runs.add_row(tmp_path, {"cycle": 1})
+    elif what == "line":
+        logged(tmp_path, "0,1,1,9,0.1")
+    else:
+        (tmp_path / runs.BACKUP).mkdir()
+        assert not runs.begun(tmp_path)
+        (tmp_path / runs.BACKUP / "state").write_bytes(b"")
+    assert runs.begun(tmp_path)
+
+
+def test_the_first_command_and_the_last_licence_that_was_said_are_kept(tmp_path):
+    runs.begin(ASKED, tmp_path, command="first", licence="mine")
+    runs.begin(ASKED, tmp_path, command="short")
+    assert runs.origin(tmp_path) == {"command": "first", "licence": "mine"}
+    runs.begin(ASKED, tmp_path, command="short", licence="theirs")
+    assert runs.origin(tmp_path) == {"command": "first", "licence": "theirs"}
+
+
+def test_a_folder_that_cannot_be_made_is_unwritable(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnwritableError, match="file/run cannot be written"):
+        runs.begin(ASKED, tmp_path / "file" / "run")
 
 
 @pytest.mark.parametrize("content", ["{", '{"network": "unet"}', '{"what": 1}'])

@@ -1,5 +1,9 @@
 """Trained weights: written small, read back as they were but for float16's rounding, refused by another network."""
 
+import io
+import json
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -31,6 +35,35 @@ def test_weights_of_another_network_are_refused(tmp_path):
         weights.load(architecture("unet-spatial:2", 16, 16), tmp_path / "w.npz")
     with pytest.raises(SourceError, match=r"w\.npz does not fit unet"):
         weights.load(architecture("unet:4", 16, 16), tmp_path / "w.npz")
+
+
+def test_weights_of_another_network_by_their_card_are_named_as_what_they_are(tmp_path):
+    model = architecture("unet:2", 16, 16)
+    weights.save(model, tmp_path / "w.npz", {"network": "enet"})
+    with pytest.raises(SourceError, match=r"^w\.npz holds weights of enet, not of unet:2$"):
+        trained("unet:2", 16, 16, str(tmp_path / "w.npz"))
+    weights.save(model, tmp_path / "w.npz", {"network": "unet:2"})
+    assert (
+        weights.load(model, tmp_path / "w.npz", "unet:2") == weights.card(tmp_path / "w.npz") == {"network": "unet:2"}
+    )
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    model = architecture("unet:1", 16, 16)
+    arrays = {one.path: np.full(one.shape, "x") for one in model.weights}
+    with (tmp_path / "w.npz").open("wb") as stream:
+        np.savez(stream, **{weights.CARD: np.array(json.dumps({})), **arrays})
+    with pytest.raises(SourceError, match=r"w\.npz holds other things than numbers"):
+        weights.load(model, tmp_path / "w.npz")
+
+
+def test_an_array_that_lies_about_its_size_is_no_weights(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (2**56,)})
+    with zipfile.ZipFile(tmp_path / "w.npz", "w") as archive:
+        archive.writestr("kernel.npy", header.getvalue())
+    with pytest.raises(SourceError, match=r"w\.npz holds no weights"):
+        weights.load(architecture("unet:1", 16, 16), tmp_path / "w.npz")
 
 
 def test_a_network_has_the_weights_that_come_with_exactly_its_name(tmp_path, monkeypatch):
