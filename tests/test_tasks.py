@@ -1,8 +1,10 @@
 """Labelled data streamed through a worker: read, fed in the model's batch, scored, compared; refused in one line."""
 
 import dataclasses
+import io
 import json
 import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
@@ -186,12 +188,49 @@ ZEROS = {"a": np.zeros((3, 2)), "b": np.zeros(3, "int32"), "labels": np.zeros(3)
         ({"a": np.zeros((3, 5))}, "a is 3x5 float64, the model takes Nx2 float32"),
         ({"b": np.zeros(3)}, "b is 3 float64, the model takes N int32"),
         ({"a": np.array([["x", "y"]] * 3)}, "a is 3x2 <U1"),
+        ({"a": np.array([[b"x", b"y"]] * 3)}, r"a is 3x2 \|S1"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(tmp_path, change, said):
     write(tmp_path / "d.npz", **{**ZEROS, **change})
     with pytest.raises(DataError, match=said):
         tasks.find([str(tmp_path / "d.npz")], "math:fsum").check(TWO)
+
+
+def test_no_array_is_a_text_and_bfloat16_is_fed_as_float32(tmp_path):
+    def check(dtype, array):
+        write(tmp_path / "d.npz", a=array, labels=np.zeros(3))
+        spec = dataclasses.replace(TWO, inputs=(TensorSpec("a", (None, 2), dtype),))
+        found = labelled.find([str(tmp_path / "d.npz")])
+        found.check(spec)
+        return found.item(0, spec)[0][0].dtype
+
+    for array in (np.zeros((3, 2)), np.array([["x", "y"]] * 3)):
+        with pytest.raises(DataError, match="the model takes Nx2 string"):
+            check("string", array)
+    assert check("bfloat16", np.zeros((3, 2))) == np.float32
+
+
+def test_a_metric_that_writes_into_a_label_does_not_change_the_data(tmp_path):
+    write(tmp_path / "d.npz", **{**ZEROS, "labels": np.zeros((3, 2))})
+    found = labelled.find([str(tmp_path / "d.npz")])
+    found.item(0, TWO)[1][:] = 7
+    assert (found.item(0, TWO)[1] == 0).all()
+
+
+def lying(file, name):
+    """An archive with one array whose header tells of more than any memory holds."""
+    header = io.BytesIO()
+    told = {"descr": "<f8", "fortran_order": False, "shape": (2**56,)}
+    np.lib.format.write_array_header_1_0(header, told)
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(f"{name}.npy", header.getvalue())
+
+
+def test_an_array_that_lies_about_its_size_is_refused_in_a_line(tmp_path):
+    lying(tmp_path / "d.npz", "labels")
+    with pytest.raises(DataError, match=r"d\.npz is no archive of arrays"):
+        labelled.find([str(tmp_path / "d.npz")])
 
 
 def test_a_missing_array_is_named(tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 
 from keronyx.errors import DataError, UsageError
 from keronyx.types import Array, ModelSpec, TensorSpec
-from keronyx.zoo import pairs
+from keronyx.zoo import pairs, weights
 from keronyx.zoo.pairs import Pairs
 
 LABELS = "labels"
@@ -90,11 +90,12 @@ class Arrays:
             fits = len(found.shape) == len(tensor.shape) and all(
                 want in (None, have) for want, have in zip(tensor.shape[1:], found.shape[1:], strict=True)
             )
-            if not fits or not np.can_cast(found.dtype, tensor.dtype, "same_kind"):
+            if not fits or not _castable(found, tensor.dtype):
                 raise DataError(f"{self.name}: {name} is {_words(found)}, the model takes {_wanted(tensor)}")
 
     def item(self, index: int, spec: ModelSpec) -> tuple[tuple[Array, ...], Array]:
-        return tuple(self.arrays[one.name][index].astype(one.dtype) for one in spec.inputs), self.arrays[LABELS][index]
+        inputs = tuple(self.arrays[one.name][index].astype(_numpys(one.dtype)) for one in spec.inputs)
+        return inputs, self.arrays[LABELS][index].copy()  # a metric may write into it
 
     def where(self, index: int) -> str:
         return f"item {index} of {self.name}"
@@ -125,7 +126,7 @@ def _arrays(file: Path) -> Arrays:
             raise DataError(f"{file} holds {size / 2**30:.1f} GiB", f"at most {MOST_BYTES / 2**30:g} GiB are read")
         with np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except weights.UNREADABLE as error:
         raise DataError(f"{file} is no archive of arrays: {error}", "write it with numpy.savez") from error
     if LABELS not in arrays:
         raise DataError(f"{file} has no array `{LABELS}`", "one label for every item")
@@ -136,6 +137,18 @@ def _arrays(file: Path) -> Arrays:
             f"{file} has arrays of several lengths, or empty ones: {told}", "one item of each belongs together"
         )
     return Arrays(str(file), arrays)
+
+
+def _numpys(dtype: str) -> str:
+    """What numpy calls a dtype: it has no bfloat16, whose values float32 has all."""
+    return "float32" if dtype == "bfloat16" else dtype
+
+
+def _castable(array: Array, dtype: str) -> bool:
+    """Whether an array of numbers may be given to an input of a dtype; texts and objects never are."""
+    if array.dtype.kind in "USO" or dtype == "string":
+        return False
+    return np.can_cast(array.dtype, _numpys(dtype), "same_kind")
 
 
 def _words(array: Array) -> str:
