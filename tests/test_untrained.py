@@ -1,6 +1,7 @@
 """Whether a network of the zoo is trained: which weights it has, and that the lack of trained ones is said."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -29,6 +30,15 @@ def test_a_network_without_trained_weights_says_so_and_others_do_not(tmp_path):
     assert before.identity != after.identity
     (tmp_path / "shipped" / "unet-16.npz").write_bytes(b"2")
     assert resolve("unet:16").identity != after.identity
+
+
+def test_a_network_that_comes_trained_says_on_what_and_on_which_terms(tmp_path):
+    (tmp_path / "shipped").mkdir()
+    card = {"data": ["camvid", "camvid", "scenes:60"], "licence": "research only"}
+    np.savez(tmp_path / "shipped" / "unet-16.npz", **{weights.CARD: np.array(json.dumps(card))})
+    assert resolve("unet:16").note == "unet:16 comes trained on camvid, scenes:60; terms: research only"
+    (tmp_path / "own.weights.h5").write_bytes(b"1")
+    assert resolve("unet:16", weights="own.weights.h5").note == ""
 
 
 def test_weights_that_are_named_are_no_lack(tmp_path):

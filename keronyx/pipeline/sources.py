@@ -36,7 +36,8 @@ def resolve(
     """A zoo network's name, or anything `export.source.identify` recognises. Raises UsageError or SourceError.
 
     A network's name wins over a file or folder called the same: that is named as `./unet`. It has the trained weights
-    that come with it, or those of `weights`; where there are none, its note says so.
+    that come with it, or those of `weights`; where there are none, its note says so, and where
+    they come with it, on what terms.
     """
     known = names.names()
     if text.partition(":")[0] not in known:
@@ -59,7 +60,6 @@ def resolve(
     read = shipped if weights is None else Path(weights).resolve()
     if read.suffix == ".npz" and read != shipped:
         arguments["weights"], weights = str(read), None
-    untrained = weights is None and not read.is_file()
     return Source(
         kind="callable",
         text=text,
@@ -68,10 +68,19 @@ def resolve(
         arguments=arguments,
         weights=weights,
         fingerprint=_zoo_fingerprint(read if weights is None else None),
-        note=f"{network} is untrained: its weights are random (seeded), no trained ones come with it"
-        if untrained
-        else "",
+        note=_zoo_note(str(network), shipped) if read == shipped else "",
     )
+
+
+def _zoo_note(network: str, shipped: Path) -> str:
+    """What is to be known of the weights that come with a network: that there are none, or what they were taught."""
+    if not shipped.is_file():
+        return f"{network} is untrained: its weights are random (seeded), no trained ones come with it"
+    card = zoo_weights.card(shipped)
+    if not card:
+        return ""
+    data = ", ".join(dict.fromkeys(map(str, card.get("data", ())))) or "unknown data"
+    return f"{network} comes trained on {data}; terms: {card.get('licence') or 'none are said'}"
 
 
 def _zoo_fingerprint(weights: Path | None) -> str:
