@@ -102,7 +102,7 @@ def test_what_cannot_be_trained_is_refused_in_one_line_before_anything_starts(li
 def test_a_killed_run_goes_on_and_a_finished_one_is_only_reported(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = [sys.executable, "-m", "keronyx", *f"{LINE} --cycles 3@1e-3,1@1e-4".split()]
-    begun = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    begun = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=_heeds_ctrl_c)
     for line in begun.stderr:
         if "epoch 1/3" in line:
             break
@@ -147,6 +147,11 @@ def test_data_that_go_away_during_a_run_end_it_in_one_line(tmp_path, monkeypatch
     asked = Asked("unet:2", (str(tmp_path / "data"),), ("scenes:2",), (Cycle(500, 1e-3),), 32, 48)
     with pytest.raises(Exception, match=r"b\.png went away"):
         training.train(asked, tmp_path / "run", threads=1, told=told)
+
+
+def _heeds_ctrl_c():
+    """Whoever started the tests in the background left SIGINT ignored, which a process inherits."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _children(folder):

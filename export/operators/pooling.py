@@ -2,13 +2,15 @@
 
 For sizes it does not know, tf2onnx asks ONNX Runtime to pad (`auto_pad`), which comes to negative pads where the last
 window ends before the image does, and fails. There the pads are computed from the image's shape. In three dimensions
-TensorFlow on a CPU does not take such pads as none, as it does in two: it leaves out that much on both sides (Eigen's
-volume patches), whatever is known.
+TensorFlow on a CPU may not take such pads as none, as it does in two: it then leaves out that much on both sides
+(Eigen's volume patches), whatever is known. On a processor with AVX-512 it pools by oneDNN, which follows the rule; so
+TensorFlow is asked what it does here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,7 +32,8 @@ def _pooled(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
     skips = any(size < step for size, step in zip(kernel, strides, strict=True))
     given = graph.get_shape(node.input[0])
     sizes = None if given is None or min(given[axes]) < 0 else list(given[axes])
-    if node.get_attr_value("padding") != b"SAME" or not skips or (rank == 2 and sizes is not None):
+    by_rule = rank == 2 or not (skips and _leaves_out_both_sides())
+    if node.get_attr_value("padding") != b"SAME" or not skips or (by_rule and sizes is not None):
         kind, node.type = node.type, made
         PoolOp.version_11(graph, node, tf_op=kind)
         return
@@ -39,14 +42,14 @@ def _pooled(graph: Any, node: Any, name: str, _: Sequence[Any]) -> None:
     if last:
         image = b.make("Transpose", image, perm=[0, rank + 1, *range(1, rank + 1)])
     options = {"kernel_shape": kernel, "strides": strides}
-    if rank == 2 and all(size == 1 or step == 1 for size, step in zip(kernel, strides, strict=True)):
+    if by_rule and all(size == 1 or step == 1 for size, step in zip(kernel, strides, strict=True)):
         begin = [(size - 1) // 2 for size in kernel]
         pads = [*begin, *(size - 1 - start for size, start in zip(kernel, begin, strict=True))]
         pooled = b.make(made, image, pads=pads, **options)
     elif sizes is not None:
         pooled = _between(b, made, image, sizes, options)
     else:
-        pooled = _of_open_size(b, made, image, options)
+        pooled = _of_open_size(b, made, image, options, by_rule)
     if last:
         pooled = b.make("Transpose", pooled, perm=[0, *range(2, rank + 2), 1])
     b.finish("Cast", pooled, to=b.made) if _is_cast(b) else b.finish("Identity", pooled)
@@ -79,15 +82,26 @@ def _between(b: Builder, made: str, image: str, sizes: list[int], options: dict[
     return b.make(made, image, pads=[max(0, one) for one in (*begin, *end)], **options)
 
 
-def _of_open_size(b: Builder, made: str, image: str, options: dict[str, list[int]]) -> str:
+@lru_cache(maxsize=1)
+def _leaves_out_both_sides() -> bool:
+    """Whether TensorFlow pools volumes by Eigen's patches here: windows of 2 of 10 values at step 5 then begin at 1."""
+    import tensorflow as tf
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:  # a conversion is no place to compute eagerly
+        line = tf.constant(np.arange(10, dtype=np.float32).reshape(1, 10, 1, 1, 1))
+        pooled = session.run(tf.nn.max_pool3d(line, [2, 1, 1], [5, 1, 1], "SAME"))
+    return bool(pooled.flat[0] == 2)
+
+
+def _of_open_size(b: Builder, made: str, image: str, options: dict[str, list[int]], by_rule: bool) -> str:
     """An average is that of an image with zeros around it, over that of ones with zeros around them."""
     rank, whole = len(options["strides"]), b.constant([0, 0], "int64")  # batch and channels have no pads
     shape = b.make("Shape", image, start=2)
     one, two, step = (b.constant(values, "int64") for values in ([1] * rank, [2] * rank, options["strides"]))
     covered = b.make("Mul", b.make("Div", b.make("Sub", shape, one), step), step)
     missing = b.make("Sub", b.make("Add", covered, b.constant(options["kernel_shape"], "int64")), shape)
-    if rank == 2:
-        missing = b.make("Max", missing, b.constant([0, 0], "int64"))
+    if by_rule:
+        missing = b.make("Max", missing, b.constant([0] * rank, "int64"))
     begin = b.make("Div", missing, two)  # towards 0, as Eigen divides
     pads = b.make("Concat", whole, begin, whole, b.make("Sub", missing, begin), axis=0)
     if made == "MaxPool":
