@@ -74,7 +74,7 @@ class Oracle:
         )
 
         def read(files: list[list[str]]) -> list[list[Array]]:
-            return [[np.load(path, mmap_mode="r", allow_pickle=False) for path in paths] for paths in files]
+            return [[np.load(path, allow_pickle=False) for path in paths] for paths in files]
 
         specs: tuple[TensorSpec, ...] = self._request.spec.outputs
         own = read(said["keras"])

@@ -90,5 +90,5 @@ def computed_in(row_id: str) -> str:
 
 def answers_of(opened: Opened) -> Answers:
     """The answers a row gave while it was warmed up."""
-    arrays = [[np.load(path, mmap_mode="r", allow_pickle=False) for path in paths] for paths in opened.files]
+    arrays = [[np.load(path, allow_pickle=False) for path in paths] for paths in opened.files]
     return Answers(opened.outputs, arrays)
