@@ -47,7 +47,7 @@ BUILDING = (
     "keronyx/rounding.py",
 )
 JUDGING = (
-    *(f"keronyx/{name}.py" for name in ("accuracy", "parity")),
+    *(f"keronyx/{name}.py" for name in ("accuracy", "parity", "task_gate")),
     "zoo/scores.py",
     "benchmarks/injecting.py",
     "benchmarks/faulting/catalogue.py",
@@ -194,7 +194,7 @@ def measured(network: str, folder: Path, wanted: Sequence[tuple[str, int]], only
 
 def checked(network: str, folder: Path, seeds: int, only_known: bool) -> list[CorrectRow]:
     """Rows without a fault, those kept and those asked now."""
-    key = digest(JUDGING[:3], json.loads((folder / "ready.json").read_text())["key"].encode())
+    key = digest(JUDGING[:4], json.loads((folder / "ready.json").read_text())["key"].encode())
     log = folder / "rows.jsonl"
     kept = {line["seed"]: line["rows"] for line in read(log) if line["key"] == key}
     for seed in range(seeds):

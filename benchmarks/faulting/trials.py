@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.faulting import catalogue
 from benchmarks.faulting.catalogue import Given, Known
-from keronyx import accuracy
+from keronyx import accuracy, task_gate
 from keronyx.accuracy import Truth
 from keronyx.parity import Answers, difference
 from keronyx.process import Message, one_line, serve
@@ -181,7 +181,7 @@ def scored(parity: Parity, given: Given, truth: Truth) -> Parity:
         found = labels(*right[0].shape[1:3])[number][None]
         mine.add(answer[0], found)
         reference.add(right[0], found)
-    return accuracy.with_task(parity, scores.paired(mine, reference), MAX_DROP, decides=False)
+    return task_gate.with_task(parity, scores.paired(mine, reference), MAX_DROP, decides=False)
 
 
 def images(spec: ModelSpec) -> list[Array]:

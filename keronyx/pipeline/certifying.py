@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import keronyx
-from keronyx import accuracy
+from keronyx import accuracy, task_gate
 from keronyx.accuracy import Fixed
 from keronyx.errors import DataError, KeronyxError, SourceError, UsageError
 from keronyx.export import bisect, folder
@@ -217,12 +217,12 @@ def _bisection(bench: opening.Bench, options: ParityOptions, progress: Progress)
 def _with_task(row: Row, run: _Run, reference: Collected, options: ParityOptions) -> Row:
     task, mine = options.task, run.collected.get(row.id)
     if row.parity is not None and row.id in run.unscored:
-        return replace(row, parity=accuracy.task_failed(row.parity, run.unscored[row.id]))
+        return replace(row, parity=task_gate.task_failed(row.parity, run.unscored[row.id]))
     if row.parity is None or mine is None or task is None:
         return row
     scores = task.compare(mine, reference)
     decides = answers.computed_in(row.id) != "float32" or row.precision != plan.PRECISION
-    return replace(row, parity=accuracy.with_task(row.parity, scores, options.max_drop, decides))
+    return replace(row, parity=task_gate.with_task(row.parity, scores, options.max_drop, decides))
 
 
 def _verdict(rows: Sequence[Row]) -> Verdict:
@@ -242,4 +242,4 @@ def _fewer(rows: Sequence[Row], options: ParityOptions) -> list[str]:
 def _limits(options: ParityOptions) -> dict[str, float]:
     if options.fixed is not None:
         return {"atol": options.fixed.atol, "rtol": options.fixed.rtol, "max_drop": options.max_drop}
-    return {**accuracy.LIMITS, "max_drop": options.max_drop}
+    return {**accuracy.LIMITS, "enough_images": task_gate.ENOUGH_IMAGES, "max_drop": options.max_drop}

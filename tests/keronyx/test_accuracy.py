@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from keronyx.accuracy import EXACT, GROWTH, WRONG, Fixed, Truth, exactness, judge, logits, with_task
+from keronyx.accuracy import EXACT, GROWTH, WRONG, Fixed, Truth, exactness, judge, logits
 from keronyx.parity import Answers
+from keronyx.task_gate import with_task
 from keronyx.types import TaskScore, TensorSpec, Verdict
 
 SHAPE = (1, 24, 30, 3)
